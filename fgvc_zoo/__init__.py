@@ -1,0 +1,7 @@
+"""fgvc-zoo: fine-grained image recognition for timm. Importing it registers the models."""
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.models import WSDAN, Explanation, FineGrainedModel
+from fgvc_zoo.version import __version__
+
+__all__ = ['WSDAN', 'Explanation', 'FineGrainedModel', 'UserError', '__version__']

@@ -1,0 +1,103 @@
+"""The manifest: every checkpoint of this zoo, typed. timm's pretrained configs, tables and cards are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+MANIFEST = FOLDER / 'manifest.yaml'
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One trained model.
+
+    Attributes:
+        architecture: Registered timm name, e.g. 'wsdan_tf_efficientnet_lite0'.
+        tag: What it was trained on, e.g. 'cub50'; the model is `architecture.tag`.
+        file: Name of the safetensors file beside the manifest.
+        sha256: Its checksum, 64 hex digits.
+        size: Its length in bytes.
+        labels: Name of the text file beside the manifest with one class name per line.
+        num_classes: Number of those names.
+        input_size: Side of the square input in pixels.
+        crop_pct: Central part of the resized image that is used, in (0, 1].
+        license: SPDX identifier, or a sentence, for the weights.
+        data: What it was trained on, in words.
+        recipe: Name of the recipe.
+        seed: Of the training run.
+        metrics: Test accuracies in percent: top1, top5, mean_per_class, raw and refined top1.
+        results: Path of the result file in the repository.
+        default: True for the tag that `pretrained=True` without a tag means.
+        golden: Logits of the fixed test image of `golden_input`, rounded to float32: how an intact checkpoint answers.
+    """
+
+    architecture: str
+    tag: str
+    file: str
+    sha256: str
+    size: int
+    labels: str
+    num_classes: int
+    input_size: int
+    crop_pct: float
+    license: str
+    data: str
+    recipe: str
+    seed: int
+    metrics: dict[str, float]
+    results: str
+    default: bool = False
+    golden: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """'architecture.tag', as timm.create_model takes it."""
+        return f'{self.architecture}.{self.tag}'
+
+    @property
+    def path(self) -> Path:
+        """Where the weights lie."""
+        return FOLDER / self.file
+
+    def label_names(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return tuple((FOLDER / self.labels).read_text(encoding='utf-8').split('\n')[:self.num_classes])
+
+
+@cache
+def load_manifest() -> tuple[Checkpoint, ...]:
+    """Every checkpoint in the manifest.
+
+    Raises:
+        ValueError: An entry has an unknown or a missing key.
+    """
+    entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
+    known = {item.name for item in fields(Checkpoint)}
+    for entry in entries:
+        if unknown := set(entry) - known:
+            raise ValueError(f'{MANIFEST.name}: unknown keys {sorted(unknown)} in {entry.get("architecture")}')
+    return tuple(Checkpoint(**entry) for entry in entries)
+
+
+def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """timm pretrained configs of one method: its architectures' own, and one more for each checkpoint in the manifest.
+
+    Args:
+        cfgs: Architecture name -> config without weights.
+
+    Returns:
+        What timm's `generate_default_cfgs` takes: checkpoints first, default tags before others.
+    """
+    trained = {}
+    for item in sorted(load_manifest(), key=lambda checkpoint: not checkpoint.default):
+        if item.architecture in cfgs:
+            trained[item.name] = dict(
+                cfgs[item.architecture], file=str(item.path), num_classes=item.num_classes, label_names=item.label_names(),
+                input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, license=item.license)
+    return {**trained, **cfgs}

@@ -1,0 +1,87 @@
+"""Decoded images in memory: after the first epoch's decoding, a small data set costs no more reading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from fgvc_zoo.data.images import image_size, load_image
+
+if TYPE_CHECKING:
+    from fgvc_zoo.data.datasets import ImageDataset
+
+_PROBES = 64
+
+
+def decode_all(
+        paths: Sequence[Path], size: int, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]:
+    """Decode every image, on several threads (Pillow decodes outside the interpreter's lock).
+
+    Args:
+        paths: Image files.
+        size: Images whose short side is longer are scaled down to it, in pixels.
+        progress: Called with (done, total) after each image.
+
+    Returns:
+        A (H, W, 3) uint8 array for each path.
+
+    Raises:
+        ImageError: The first file, in order, that cannot be read.
+    """
+    def decode(path: Path) -> np.ndarray:
+        image = load_image(path)
+        target = shrunk_size(image.size, size)
+        return np.array(image if target == image.size else image.resize(target, Image.Resampling.BICUBIC))
+
+    arrays = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for array in pool.map(decode, paths):
+            arrays.append(array)
+            if progress is not None:
+                progress(len(arrays), len(paths))
+    return arrays
+
+
+def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """(width, height) with the short side scaled down to `short_side`; never larger than before, aspect kept, at least 1."""
+    scale = short_side / min(size)
+    if scale >= 1:
+        return size
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def cache_bytes(dataset: ImageDataset, size: int) -> int:
+    """Estimate what `dataset.cache(size)` will hold, in bytes, from the headers of up to 64 images spread over the data set.
+
+    Raises:
+        ImageError: One of those images cannot be read.
+    """
+    count = len(dataset)
+    step = max(1, count // _PROBES)
+    probes = [shrunk_size(image_size(path), size) for path in dataset.paths[::step]]
+    return round(count * 3 * sum(width * height for width, height in probes) / len(probes))
+
+
+def fits_in_memory(nbytes: int) -> bool:
+    """Whether `nbytes` are at most a quarter of the memory that is available; False where that cannot be found out."""
+    return nbytes <= _available_bytes() // 4
+
+
+def _available_bytes() -> int:
+    try:
+        # what the system calls free leaves out the file cache, which it gives up on demand
+        for line in Path('/proc/meminfo').read_text(encoding='ascii').splitlines():
+            if line.startswith('MemAvailable:'):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, macOS not this name
+        return -1

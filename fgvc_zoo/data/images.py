@@ -1,0 +1,149 @@
+"""Safe decoding: whatever a person calls an image becomes an upright 8-bit RGB picture, or one sentence that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fgvc_zoo._errors import UserError
+
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm')
+MAX_PIXELS = 100_000_000
+
+# an allow list: some of Pillow's other readers start programs (EPS runs Ghostscript) or open files named in the file
+_FORMATS = ['JPEG', 'MPO', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM']
+_ORIENTATION_TAG = 0x0112
+
+
+class ImageError(UserError):
+    """A file that cannot be used as an image. The message is one sentence that names the file."""
+
+
+def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image.
+
+    The EXIF orientation is applied, an animation gives its first frame, transparency is laid on white, 16-bit grey is scaled to
+    8 bits, and CMYK, palettes and 1-bit pictures are converted.
+
+    Args:
+        source: A path, or a binary file opened for reading that can seek.
+        max_pixels: Images with more pixels than this are refused before they are decoded. Pillow's own limit
+            (`PIL.Image.MAX_IMAGE_PIXELS`, twice over) holds in any case.
+
+    Returns:
+        An image of mode RGB, at least 1x1.
+
+    Raises:
+        ImageError: The file is missing, a folder, empty, cut off, damaged, not an image, or too large.
+    """
+    with _opened(source, max_pixels) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
+    """(width, height) in pixels of the image as `load_image` returns it, from the file's header.
+
+    Raises:
+        ImageError: The file is missing, a folder, empty or not an image.
+    """
+    with _opened(source, MAX_PIXELS) as image:
+        width, height = image.size
+        on_its_side = image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+        return (height, width) if on_its_side else (width, height)
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Files as given, folders replaced by the images below them.
+
+    Args:
+        paths: Files and folders. A path that does not exist is kept, so that whoever reads it reports it.
+
+    Returns:
+        Paths in the order given; those of one folder sorted, without hidden files.
+
+    Raises:
+        UserError: A folder holds no image.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        below = sorted(item for item in path.rglob('*') if _is_image_name(item) and item.is_file())
+        if not below:
+            raise UserError(f"the folder '{path}' holds no images ({', '.join(IMAGE_EXTENSIONS)})")
+        found.extend(below)
+    return found
+
+
+def _is_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith('.')
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """The image with its header read. Whatever goes wrong, here or in the caller's block, becomes an ImageError."""
+    if isinstance(source, (str, Path)):
+        name = str(source)
+        try:
+            file: BinaryIO = open(source, 'rb')
+        except FileNotFoundError:
+            raise ImageError(f"the image '{name}' does not exist") from None
+        except (OSError, ValueError) as error:
+            if Path(source).is_dir():
+                raise ImageError(f"'{name}' is a folder, not an image") from None
+            raise ImageError(f"the image '{name}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        with file:
+            yield from _decoding(file, name, max_pixels)
+    else:
+        yield from _decoding(source, str(getattr(source, 'name', 'given')), max_pixels)
+
+
+def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(f"the image '{name}' has {width} x {height} pixels, more than the {max_pixels:,} allowed")
+            yield image
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
+    except UnidentifiedImageError:
+        empty = file.seek(0, 2) == 0
+        raise ImageError(f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read") from None
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files: OSError, SyntaxError, struct.error, ...
+        raise ImageError(f"the image '{name}' is damaged or cut off: {error or type(error).__name__}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB.
+
+    Raises:
+        ValueError: The brightness range is not known (32-bit integers or floats).
+    """
+    if image.mode.startswith('I'):  # 'I;16' and its byte orders, and 'I', into which some readers put 16 bits
+        return _grey16_to_rgb(np.asarray(image))
+    if image.mode == 'F':
+        raise ValueError('pixels are 32-bit floats of unknown range, save it with 8 or 16 bits')
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+        canvas = Image.new('RGBA', image.size, 'white')
+        canvas.alpha_composite(image.convert('RGBA'))
+        return canvas.convert('RGB')
+    return image.convert('RGB')
+
+
+def _grey16_to_rgb(values: np.ndarray) -> Image.Image:
+    """(H, W) integers in [0, 65535] to 8 bits, rounded."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError('pixels are 32-bit integers of unknown range, save it with 8 or 16 bits')
+    # 65535 * 255 + 32767 still fits into 32 bits
+    grey = (values.astype(np.uint32) * 255 + 32767) // 65535
+    return Image.fromarray(grey.astype(np.uint8)).convert('RGB')

@@ -1,0 +1,165 @@
+"""Pictures to tensors and back. timm's pipelines, plus the square resize and random crop that the papers train with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.transforms import str_to_interp_mode
+from torch import Tensor
+from torchvision import transforms
+
+from fgvc_zoo._errors import UserError, nearest
+
+STYLES = ('resized_crop', 'resize_crop')
+CROP_MODES = ('center', 'squash', 'border')
+INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos')
+
+Transform = Callable[[Image.Image], Tensor]
+
+_RESIZE_CROP_PCT = 0.875
+_LONGEST_ASPECT = 32
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training picture is varied.
+
+    Attributes:
+        scale: Smallest and largest area of a 'resized_crop', as fractions of the picture, in (0, 1].
+        ratio: Smallest and largest width / height of a 'resized_crop'.
+        hflip: Probability of a horizontal flip.
+        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. timm leaves it out beside
+            `auto_augment`.
+        auto_augment: timm policy such as 'rand-m9-mstd0.5-inc1'; None for none.
+        random_erasing: Probability that a rectangle is erased (filled with the mean).
+        style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers': scale the whole picture to a
+            square of input size / 0.875, whatever its aspect, and cut a random square of the input size; `scale` and `ratio` do not
+            matter then. Its counterpart in evaluation is the crop mode 'squash'.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    scale: tuple[float, float] = (0.35, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: float = 0.5
+    color_jitter: float = 0.2
+    auto_augment: str | None = None
+    random_erasing: float = 0.0
+    style: str = 'resized_crop'
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise UserError(f'augmentation scale must be two rising fractions in (0, 1], not {self.scale}')
+        if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
+            raise UserError(f'augmentation ratio must be two rising positive numbers, not {self.ratio}')
+        for name in ('hflip', 'random_erasing'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f'augmentation {name} is a probability in [0, 1], not {getattr(self, name)}')
+        if self.color_jitter < 0:
+            raise UserError(f'augmentation color_jitter must not be negative, not {self.color_jitter}')
+        _check('augmentation style', self.style, STYLES)
+
+
+def train_transform(
+        input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str, augmentation: Augmentation) -> Transform:
+    """A random training transform. It draws from the global generators of Python, numpy and torch.
+
+    Args:
+        input_size: Side of the square result, in pixels.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+        interpolation: Name of a resampling filter, e.g. 'bicubic'.
+        augmentation: What varies.
+
+    Returns:
+        A function from an RGB picture to a normalised float32 tensor (3, input_size, input_size).
+
+    Raises:
+        UserError: The interpolation or the auto_augment policy is not known.
+    """
+    _check('interpolation', interpolation, INTERPOLATIONS)
+    try:
+        crop, color, tensor = create_transform(
+            input_size, is_training=True, separate=True, scale=augmentation.scale, ratio=augmentation.ratio, hflip=augmentation.hflip,
+            color_jitter=augmentation.color_jitter or None, auto_augment=augmentation.auto_augment,
+            re_prob=augmentation.random_erasing, interpolation=interpolation, mean=tuple(mean), std=tuple(std))
+    except (AssertionError, KeyError, ValueError, IndexError) as error:
+        if augmentation.auto_augment is None:
+            raise
+        raise UserError(f"timm does not know the auto_augment policy '{augmentation.auto_augment}'; use one such as "
+                        "'rand-m9-mstd0.5-inc1'") from error
+    if augmentation.style == 'resize_crop':
+        side = math.floor(input_size / _RESIZE_CROP_PCT)
+        crop = transforms.Compose([
+            transforms.Resize((side, side), interpolation=str_to_interp_mode(interpolation)),
+            transforms.RandomCrop(input_size),
+            transforms.RandomHorizontalFlip(augmentation.hflip),
+        ])
+    return transforms.Compose([*crop.transforms, *color.transforms, *tensor.transforms])
+
+
+def eval_transform(
+        input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str, crop_pct: float,
+        crop_mode: str = 'center') -> Transform:
+    """The deterministic transform of evaluation and prediction.
+
+    A picture more than 32 times as long as wide is first cut to its middle: scaled by its short side it would not fit into memory.
+
+    Args:
+        input_size: Side of the square result, in pixels.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+        interpolation: Name of a resampling filter, e.g. 'bicubic'.
+        crop_pct: The picture is scaled to input_size / crop_pct before the central crop; in (0, 1].
+        crop_mode: 'center' scales the short side, 'squash' both sides (the aspect is lost, no border is), 'border' the long side and pads.
+
+    Returns:
+        A function from an RGB picture to a normalised float32 tensor (3, input_size, input_size).
+
+    Raises:
+        UserError: A name is not known, or crop_pct is out of range.
+    """
+    _check('interpolation', interpolation, INTERPOLATIONS)
+    _check('crop mode', crop_mode, CROP_MODES)
+    if not 0 < crop_pct <= 1:
+        raise UserError(f'crop_pct must be in (0, 1], not {crop_pct}')
+    pipeline = create_transform(
+        input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct, crop_mode=crop_mode)
+    return transforms.Compose([_limit_aspect, *pipeline.transforms])
+
+
+def inverse_normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """A normalised tensor as a picture.
+
+    Args:
+        tensor: (C, H, W), normalised with `mean` and `std`.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+
+    Returns:
+        (H, W, C) uint8; values outside [0, 1] are clipped.
+    """
+    values = tensor.detach().float().cpu()
+    values = values * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
+    return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _limit_aspect(image: Image.Image) -> Image.Image:
+    longest = _LONGEST_ASPECT * min(image.size)
+    width, height = min(image.width, longest), min(image.height, longest)
+    if (width, height) == image.size:
+        return image
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _check(what: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{what} '{value}' is not known{nearest(str(value), choices)} (choose from {', '.join(choices)})")

@@ -1,0 +1,9 @@
+"""Tensors in, tensors out: no model, no data, no input or output."""
+
+from fgvc_zoo.layers.attention_boxes import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
+from fgvc_zoo.layers.attention_pooling import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
+
+__all__ = [
+    'AttentionMaps', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'bilinear_attention_pooling',
+    'crop_boxes', 'object_box', 'sample_maps', 'signed_sqrt',
+]

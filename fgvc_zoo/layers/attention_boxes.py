@@ -1,0 +1,167 @@
+"""From attention maps to boxes, crops and drops: batched tensor operations that trace, script and export (WS-DAN section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: int, width: int) -> Tensor:
+    """The tight box around where a map is strong.
+
+    The map is enlarged bilinearly to height x width pixels; the region is where it reaches threshold times its maximum.
+
+    Args:
+        attention: (B, h, w). NaN counts as 0.
+        threshold: Fractions of the maximum, (B,) or scalar, in (0, 1).
+        padding: Margin on each side, as a fraction of the image's sides.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+
+    Returns:
+        Boxes (B, 4) in unit xyxy coordinates, float32, inside the image and at least one pixel wide and high. A map without a
+        positive maximum gives the whole image.
+    """
+    region = _region(attention, threshold, height, width)
+    # where nothing is strong, everything is the object
+    region = region | ~region.flatten(1).any(1)[:, None, None]
+    left, right = _extent(region.any(1))
+    top, bottom = _extent(region.any(2))
+    boxes = torch.stack([left / width - padding, top / height - padding, right / width + padding, bottom / height + padding], 1)
+    return boxes.clamp(0.0, 1.0)
+
+
+def _region(attention: Tensor, threshold: Tensor, height: int, width: int) -> Tensor:
+    """Where the enlarged map reaches its threshold: (B, height, width) bool; nowhere for a map without a positive maximum."""
+    enlarged = F.interpolate(
+        torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).unsqueeze(1), (height, width), mode='bilinear', align_corners=False)[:, 0]
+    peak = enlarged.flatten(1).amax(1)
+    return (enlarged >= (threshold * peak)[:, None, None]) & (peak > 0)[:, None, None]
+
+
+def _extent(line: Tensor) -> tuple[Tensor, Tensor]:
+    """First True and one past the last True of each row of (B, N): two (B,) float32."""
+    count = line.shape[1]
+    first = line.float().argmax(1)
+    last = count - line.flip(1).float().argmax(1)
+    return first.float(), last.float()
+
+
+def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    """Cut one box out of each image and resize it bilinearly.
+
+    Args:
+        images: (B, C, H, W), floating point.
+        boxes: (B, 4), unit xyxy coordinates.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+
+    Returns:
+        (B, C, height, width) in the images' dtype. The box of the whole image at its own size is the identity.
+    """
+    dtype = images.dtype
+    if dtype != torch.float64:
+        images, boxes = images.float(), boxes.float()
+    half = (boxes[:, 2:] - boxes[:, :2])  # affine_grid spans [-1, 1], so a unit side is a scale of 1
+    center = boxes[:, 2:] + boxes[:, :2] - 1
+    zero = torch.zeros_like(half[:, 0])
+    theta = torch.stack([
+        torch.stack([half[:, 0], zero, center[:, 0]], 1),
+        torch.stack([zero, half[:, 1], center[:, 1]], 1)], 1)
+    grid = F.affine_grid(theta, [images.shape[0], images.shape[1], height, width], align_corners=False)
+    return F.grid_sample(images, grid, mode='bilinear', padding_mode='border', align_corners=False).to(dtype)
+
+
+def object_box(attention: Tensor, height: int, width: int, threshold: float = 0.1, padding: float = 0.05) -> Tensor:
+    """The box of the mean over the attention maps: where WS-DAN's inference looks again.
+
+    Args:
+        attention: (B, M, h, w).
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        threshold: Fraction of the mean map's maximum.
+        padding: Margin on each side, as a fraction of the image's sides.
+
+    Returns:
+        Boxes (B, 4) as `attention_box`.
+    """
+    mean = torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).mean(1)
+    return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
+
+
+def sample_maps(attention: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one map an image with probability proportional to the square root of its mean (the authors' code).
+
+    Args:
+        attention: (B, M, h, w). NaN and negative values count as 0; if every map is 0 the draw is uniform.
+        generator: Source of randomness; torch's global one if None.
+
+    Returns:
+        (B, h, w).
+    """
+    weights = torch.nan_to_num(attention.detach().float(), 0.0, 0.0, 0.0).clamp(min=0).mean((2, 3)).sqrt()
+    weights = weights + (weights.sum(1, keepdim=True) == 0)
+    place = generator.device if generator is not None else weights.device
+    index = torch.multinomial(weights.to(place), 1, generator=generator).to(attention.device)
+    return attention.gather(1, index[:, :, None, None].expand(-1, -1, attention.shape[2], attention.shape[3]))[:, 0]
+
+
+@torch.no_grad()
+def attention_crop(
+        images: Tensor,
+        attention: Tensor,
+        generator: torch.Generator | None = None,
+        threshold: tuple[float, float] = (0.4, 0.6),
+        padding: float = 0.1,
+) -> Tensor:
+    """Attention cropping (WS-DAN equations 7 and 8): each image zoomed to the region of one of its maps.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        attention: (B, M, h, w).
+        generator: Source of randomness.
+        threshold: Range from which each image draws its own threshold.
+        padding: Margin around the region, as a fraction of the image's sides.
+
+    Returns:
+        (B, C, H, W) in the images' dtype.
+    """
+    height, width = images.shape[2:]
+    maps = sample_maps(attention, generator)
+    boxes = attention_box(maps, _uniform(len(images), threshold, generator, images.device), padding, height, width)
+    return crop_boxes(images, boxes, height, width)
+
+
+@torch.no_grad()
+def attention_drop(
+        images: Tensor,
+        attention: Tensor,
+        generator: torch.Generator | None = None,
+        threshold: tuple[float, float] = (0.2, 0.5),
+) -> Tensor:
+    """Attention dropping (WS-DAN equation 9): each image with the region of one of its maps set to 0.
+
+    An image whose region is everything (a constant map) or nothing (a zero map) stays as it is.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        attention: (B, M, h, w).
+        generator: Source of randomness.
+        threshold: Range from which each image draws its own threshold.
+
+    Returns:
+        (B, C, H, W) in the images' dtype.
+    """
+    height, width = images.shape[2:]
+    maps = sample_maps(attention, generator)
+    region = _region(maps, _uniform(len(images), threshold, generator, images.device), height, width)
+    keep = ~region | region.flatten(1).all(1)[:, None, None]
+    return images * keep.unsqueeze(1).to(images.dtype)
+
+
+def _uniform(
+        count: int, interval: tuple[float, float], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    place = generator.device if generator is not None else device
+    low, high = interval
+    return low + (high - low) * torch.rand(count, generator=generator, device=place).to(device)

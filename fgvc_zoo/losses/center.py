@@ -1,0 +1,66 @@
+"""Attention regularisation: an embedding is pulled to its class's centre (WS-DAN section 3.2, equation 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fgvc_zoo._errors import UserError, nearest
+
+CENTER_RULES = ('ema', 'reference')
+
+
+def center_loss(embedding: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the batch of the squared distance between an embedding and its class's centre, scaled to unit length.
+
+    A centre that is still zero stays zero, so a class's first visit costs exactly 1 for a unit embedding.
+
+    Args:
+        embedding: (B, D).
+        centers: (K, D); no gradient flows to them.
+        targets: (B,), int64 in [0, K).
+
+    Returns:
+        A scalar, float32 at least.
+    """
+    wanted = F.normalize(centers.detach()[targets], dim=1)
+    if embedding.dtype != torch.float64:
+        embedding, wanted = embedding.float(), wanted.float()
+    return (embedding - wanted).square().sum(1).mean()
+
+
+@torch.no_grad()
+def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: float = 0.05, rule: str = 'ema') -> Tensor:
+    """The centres after a batch.
+
+    `ema` is the paper's rule: c <- c + beta (f - c). A class with several images in the batch moves by the mean of their
+    differences. `reference` is what the authors' code and its ports compute: c <- c + beta (f - c / |c|), the last image of a
+    class in the batch counting. From a zero centre that keeps |c| = beta and c / |c| equal to the last embedding seen, so it pulls
+    each image to the previous one of its class rather than to a mean; the published accuracies come from it.
+
+    Args:
+        centers: (K, D).
+        embedding: (B, D).
+        targets: (B,), int64 in [0, K).
+        beta: Step, in (0, 1].
+        rule: 'ema' or 'reference'.
+
+    Returns:
+        New centres (K, D).
+
+    Raises:
+        UserError: The rule does not exist.
+    """
+    embedding = embedding.to(centers.dtype)
+    if rule == 'ema':
+        count = torch.zeros_like(centers[:, 0]).index_add_(0, targets, torch.ones_like(targets, dtype=centers.dtype))
+        total = torch.zeros_like(centers).index_add_(0, targets, embedding - centers[targets])
+        return centers + beta * total / count.clamp(min=1)[:, None]
+    if rule == 'reference':
+        order = torch.arange(len(targets), device=targets.device)
+        last = torch.full_like(centers[:, 0], -1, dtype=torch.long).index_reduce_(0, targets, order, 'amax')
+        seen = (last >= 0)[:, None]
+        moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
+        return torch.where(seen, moved, centers)
+    raise UserError(f"center_rule '{rule}' is not known{nearest(rule, CENTER_RULES)} (choose from {', '.join(CENTER_RULES)})")

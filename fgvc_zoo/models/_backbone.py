@@ -1,0 +1,227 @@
+"""Any timm backbone -> one NCHW feature map at a chosen stage.
+
+timm's models disagree on what `forward_features` returns: NCHW maps, NHWC maps, token sequences with or without prefix tokens,
+lists. `Backbone` looks once, at construction and on the meta device (no memory, no arithmetic), at what a given model does and
+settles how its output becomes a map; a model that yields no map is refused there, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from fgvc_zoo._errors import UserError, nearest
+
+
+class Backbone(nn.Module):
+    """A timm model cut at one stage, giving an NCHW map.
+
+    The map is what the model's own classifier pools (`stage=None`), or the output of one of its stages; everything behind that
+    point is removed, so that no parameter is left without a gradient.
+
+    Attributes:
+        model: The pruned timm model; its state dict keys are timm's.
+        num_features: Channels of the map.
+        reduction: Input pixels per map cell.
+        feature_info: timm's description of the stages that remain, module names relative to this module.
+        pretrained_cfg: The timm configuration of the backbone (mean, std, first convolution ...).
+
+    Args:
+        name: Any timm architecture, with or without a pretrained tag.
+        stage: None for the last map before pooling (including a final 1x1 convolution such as EfficientNet's), or an index into
+            `feature_info` (negative from the end).
+        pretrained: True for timm's weights, or the path of a safetensors file with timm's keys.
+        in_chans: Input channels.
+        img_size: Input height and width in pixels, for backbones that are tied to one (plain ViTs).
+        args: Further arguments of the timm model, e.g. `dict(output_stride=16)` or `dict(drop_path_rate=0.1)`.
+        before_pruning: Called with the complete timm model once its weights are loaded.
+
+    Raises:
+        UserError: The architecture does not exist, yields no map, or the weights file is not a safetensors file.
+    """
+
+    # constants, so that TorchScript compiles only the branch that is taken
+    __constants__ = ['tokens', 'channels_last', 'intermediates', 'prefix_tokens', 'reduction']
+
+    def __init__(
+            self,
+            name: str,
+            stage: int | None = None,
+            pretrained: bool | str = False,
+            in_chans: int = 3,
+            img_size: int | tuple[int, int] | None = None,
+            args: dict[str, Any] | None = None,
+            before_pruning: Callable[[nn.Module], None] | None = None,
+            device: torch.device | str | None = None,
+            dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = _create(name, pretrained, in_chans, img_size, args or {}, device, dtype)
+        self.pretrained_cfg: dict[str, Any] = dict(self.model.pretrained_cfg)
+        if before_pruning is not None:
+            before_pruning(self.model)
+
+        size = _probe_size(self.pretrained_cfg, img_size)
+        self.stage = _resolve_stage(name, self.model, stage)
+        self._prune(name, size, in_chans, keep_final_layers=stage is None)
+
+        features, mapped = _probe(self.model, self.stage, size, in_chans)
+        prefix_tokens = 0
+        via_intermediates, channels_last, tokens = False, False, False
+        if isinstance(features, Tensor) and features.ndim == 4:
+            channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
+            shape = _to_nchw(features).shape if channels_last else features.shape
+        elif isinstance(features, Tensor) and features.ndim == 3 and mapped is not None:
+            prefix_tokens = features.shape[1] - mapped.shape[2] * mapped.shape[3]
+            tokens = prefix_tokens >= 0 and features.shape[2] == mapped.shape[1]
+            via_intermediates = not tokens
+            shape = mapped.shape
+        elif mapped is not None:
+            via_intermediates = True
+            shape = mapped.shape
+        else:
+            raise UserError(f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates "
+                            "returns one), choose another")
+        self.tokens = tokens
+        self.channels_last = channels_last
+        self.intermediates = via_intermediates
+        self.prefix_tokens = prefix_tokens
+        self.num_features: int = shape[1]
+        self.map_size: tuple[int, int] = (shape[2], shape[3])
+        self.reduction: int = _stages(self.model)[self.stage]['reduction']
+        self.feature_info: list[dict[str, Any]] = [
+            {**dict(info), 'module': f"model.{info['module']}"} for info in _stages(self.model)[:self.stage + 1]]
+
+    def _prune(self, name: str, size: tuple[int, int], in_chans: int, keep_final_layers: bool) -> None:
+        """Remove what lies behind the map. Layers between the last stage and the pooling stay when `keep_final_layers`."""
+        last = len(_stages(self.model)) - 1
+        features, mapped = _probe(self.model, self.stage, size, in_chans)
+        has_final_layers = (
+            self.stage == last and isinstance(features, Tensor) and features.ndim == 4 and mapped is not None
+            and set(features.shape[1:]) != set(mapped.shape[1:]))
+        if keep_final_layers and has_final_layers:
+            self.model.reset_classifier(0, '')
+            return
+        try:
+            self.model.prune_intermediate_layers([self.stage], prune_norm=False, prune_head=True)
+        except (AttributeError, NotImplementedError) as error:
+            raise UserError(f"backbone '{name}' cannot be cut at a stage ({error}), choose another") from error
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W) -> map (B, num_features, H / reduction, W / reduction)."""
+        if self.intermediates:
+            return _intermediate(self.model, x, self.stage)
+        return self.as_map(self.model.forward_features(x), x.shape[2])
+
+    def as_map(self, features: Tensor, height: int) -> Tensor:
+        """What the timm model's `forward_features` returned -> NCHW.
+
+        Args:
+            features: (B, C, h, w), (B, h, w, C) or (B, prefix + h * w, C), as found at construction.
+            height: Height in pixels of the images that the features came from; gives the token grid its rows.
+        """
+        if self.tokens:
+            rows = (height + self.reduction - 1) // self.reduction
+            features = features[:, self.prefix_tokens:].transpose(1, 2)
+            return features.unflatten(2, (rows, -1))
+        if self.channels_last:
+            return _to_nchw(features)
+        return features
+
+
+def _create(
+        name: str,
+        pretrained: bool | str,
+        in_chans: int,
+        img_size: int | tuple[int, int] | None,
+        args: dict[str, Any],
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+) -> nn.Module:
+    if not timm.is_model(name.split('.')[0]):
+        raise UserError(f"timm has no backbone '{name}'{nearest(name, timm.list_models())}")
+    overlay = None
+    if isinstance(pretrained, (str, Path)):
+        path = Path(pretrained)
+        if path.suffix != '.safetensors':
+            raise UserError(f"backbone weights must be a .safetensors file, not '{path}'")
+        if not path.is_file():
+            raise UserError(f"there is no backbone weights file '{path}'")
+        overlay = dict(file=str(path))
+    if img_size is not None:
+        args = dict(args, img_size=img_size)
+    return timm.create_model(
+        name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device, dtype=dtype, **args)
+
+
+def _stages(model: nn.Module) -> list[dict[str, Any]]:
+    info = model.feature_info
+    return list(getattr(info, 'info', info))
+
+
+def _resolve_stage(name: str, model: nn.Module, stage: int | None) -> int:
+    if not getattr(model, 'feature_info', None):
+        raise UserError(f"backbone '{name}' does not describe its stages (feature_info), choose another")
+    count = len(_stages(model))
+    wanted = count - 1 if stage is None else stage + count if stage < 0 else stage
+    if not 0 <= wanted < count:
+        raise UserError(f"backbone '{name}' has {count} stages, so stage {stage} does not exist")
+    return wanted
+
+
+def _probe_size(cfg: dict[str, Any], img_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    if isinstance(img_size, int):
+        return img_size, img_size
+    if img_size is not None:
+        return img_size
+    return tuple(cfg['input_size'][-2:])
+
+
+def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> tuple[Any, Tensor | None]:
+    """What forward_features and forward_intermediates return, as shapes: both run on meta copies of the parameters."""
+    tensors = {key: value.to('meta') for key, value in [*model.named_parameters(), *model.named_buffers()]}
+    dtype = next(model.parameters()).dtype
+    image = torch.empty(2, in_chans, *size, device='meta', dtype=dtype)
+
+    class Probe(nn.Module):
+        def __init__(self, call: Callable[[Tensor], Any]) -> None:
+            super().__init__()
+            self.model = model
+            self.call = call
+
+        def forward(self, x: Tensor) -> Any:
+            return self.call(x)
+
+    def run(call: Callable[[Tensor], Any]) -> Any:
+        prefixed = {f'model.{key}': value for key, value in tensors.items()}
+        try:
+            return torch.func.functional_call(Probe(call), prefixed, (image,))
+        except Exception:  # any failure means the same here: this route gives no map
+            return None
+
+    training = model.training
+    model.eval()
+    with torch.no_grad(), torch.device('meta'):
+        features = run(lambda x: model.forward_features(x))
+        mapped = run(lambda x: _intermediate(model, x, stage))
+    model.train(training)
+    return features, mapped if isinstance(mapped, Tensor) and mapped.ndim == 4 else None
+
+
+@torch.jit.ignore
+def _intermediate(model: nn.Module, x: Tensor, stage: int) -> Tensor:
+    """One stage's map in NCHW through timm's forward_intermediates, normalised where the model allows it."""
+    options = dict(indices=[stage], output_fmt='NCHW', intermediates_only=True)
+    try:
+        return model.forward_intermediates(x, norm=True, **options)[0]
+    except (AssertionError, TypeError, ValueError):  # some models have no final norm and refuse norm=True
+        return model.forward_intermediates(x, **options)[0]
+
+
+def _to_nchw(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2)

@@ -1,0 +1,298 @@
+"""timm's model contract, written once for every fine-grained method.
+
+A method is a subclass: it says how a backbone's map becomes the classifier's input (`embed`) and, if its inference looks twice,
+how (`forward`). Everything that timm, its scripts, the Hub and transformers ask of a model is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from timm.models import build_model_with_cfg, group_parameters
+from torch import Tensor, nn
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.models._backbone import Backbone
+
+
+class Explanation(NamedTuple):
+    """What a model looked at.
+
+    Attributes:
+        maps: Attention maps (B, M, h, w), float32, >= 0.
+        boxes: Attended regions (B, K, 4), float32, xyxy in unit coordinates.
+        map_names: M names.
+        box_names: K names.
+    """
+
+    maps: Tensor
+    boxes: Tensor
+    map_names: list[str]
+    box_names: list[str]
+
+
+class Passes(NamedTuple):
+    """The parts of a two-pass inference, as logits (B, num_classes).
+
+    Attributes:
+        raw: The whole image alone.
+        refined: The attended region alone.
+        combined: Log of the mean of both passes' probabilities: what `forward` returns.
+        boxes: The attended region (B, 4), xyxy in unit coordinates.
+    """
+
+    raw: Tensor
+    refined: Tensor
+    combined: Tensor
+    boxes: Tensor
+
+
+class FineGrainedModel(nn.Module):
+    """A backbone's map, a method's embedding of it, one linear classifier.
+
+    Subclasses call `super().__init__`, create their layers, then `reset_classifier`; they implement `embed`.
+
+    Attributes:
+        backbone: The `Backbone`.
+        num_classes: Classes; 0 means that `forward` returns the embedding.
+        num_features: Channels of `forward_features`' map.
+        head_hidden_size: Width of the classifier's input.
+        global_pool: How `embed` pools; '' makes `forward` return the map.
+        feature_info: Stages of the backbone, as timm describes them.
+    """
+
+    def __init__(
+            self,
+            backbone: Backbone,
+            head_hidden_size: int,
+            num_classes: int,
+            in_chans: int,
+            global_pool: str,
+            pools: tuple[str, ...],
+            drop_rate: float,
+            device: torch.device | str | None,
+            dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.num_features = backbone.num_features
+        self.head_hidden_size = head_hidden_size
+        self.pools = pools
+        self.global_pool = ''
+        self.drop = nn.Dropout(drop_rate)
+        self.feature_info = [{**info, 'module': f"backbone.{info['module']}"} for info in backbone.feature_info]
+        self.classifier: nn.Module = nn.Identity()
+        self._set_pool(global_pool)
+        if num_classes > 0:
+            self.classifier = _linear(head_hidden_size, num_classes, device, dtype)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Map (B, num_features, h, w) -> classifier input (B, head_hidden_size)."""
+        raise NotImplementedError
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W), normalised -> the backbone's map (B, num_features, h, w)."""
+        return self.backbone(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Map -> logits (B, num_classes); the classifier's input (B, head_hidden_size) if `pre_logits` or without a classifier.
+
+        With `global_pool=''` the map is returned as it is.
+        """
+        if self.global_pool == '':
+            return x
+        embedded = self.embed(x)
+        if pre_logits:
+            return embedded
+        return self.classifier(self.drop(embedded))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W), normalised -> logits (B, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def _set_pool(self, global_pool: str) -> None:
+        if global_pool not in (*self.pools, ''):
+            raise UserError(f"global_pool '{global_pool}' is not known{nearest(global_pool, self.pools)} "
+                            f"(choose from {', '.join(map(repr, self.pools))} or '')")
+        self.global_pool = global_pool
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        """The linear classifier, or nn.Identity without classes."""
+        return self.classifier
+
+    @torch.jit.ignore
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the classifier by a new one on the same device, dtype and mode; keep the pooling unless one is given."""
+        if global_pool is not None:
+            self._set_pool(global_pool)
+        reference = next(self.backbone.parameters())
+        self.num_classes = num_classes
+        self.classifier = nn.Identity()
+        if num_classes > 0:
+            self.classifier = _linear(self.head_hidden_size, num_classes, reference.device, reference.dtype)
+        self.classifier.train(self.training)
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in the backbone (raises where the backbone cannot)."""
+        self.backbone.model.set_grad_checkpointing(enable)
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Depth of every parameter for layer-wise learning rates: the backbone's own groups, then one for the head."""
+        groups = group_parameters(self.backbone.model, self.backbone.model.group_matcher(coarse=coarse), reverse=True)
+        depth = {f'backbone.model.{name}': group for name, group in groups.items()}
+        head = max(depth.values()) + 1
+        return lambda name: depth.get(name, head)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone's authors exempt from weight decay."""
+        names = self.backbone.model.no_weight_decay() if hasattr(self.backbone.model, 'no_weight_decay') else set()
+        return {f'backbone.model.{name}' for name in names}
+
+    def forward_intermediates(
+            self,
+            x: Tensor,
+            indices: int | list[int] | None = None,
+            norm: bool = False,
+            stop_early: bool = False,
+            output_fmt: str = 'NCHW',
+            intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The backbone's stages, as timm's method of this name.
+
+        Args:
+            x: Images (B, in_chans, H, W).
+            indices: Stages to take: the last n, a list, or all.
+            norm: Apply the backbone's final norm to each.
+            stop_early: Do not run the stages behind the last one taken.
+            output_fmt: 'NCHW', or what else the backbone offers.
+            intermediates_only: Return only the list.
+
+        Returns:
+            The list of maps, or (what `forward_features` returns, that list).
+        """
+        result = self.backbone.model.forward_intermediates(
+            x, indices=indices, norm=norm, stop_early=stop_early, output_fmt=output_fmt, intermediates_only=intermediates_only)
+        if intermediates_only:
+            return result
+        final, intermediates = result
+        if self.backbone.intermediates:
+            return self.backbone(x), intermediates
+        if self.backbone.channels_last and final.shape[-1] != self.num_features:
+            return final, intermediates  # timm already gave NCHW
+        return self.backbone.as_map(final, x.shape[2]), intermediates
+
+    def prune_intermediate_layers(
+            self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+        """Remove the stages behind the last index, and the head with `prune_head`; timm's method of this name."""
+        last = len(self.feature_info) - 1
+        kept, deepest = timm.models.feature_take_indices(len(self.feature_info), indices)
+        cut = deepest < last
+        # a final 1x1 convolution behind the last stage goes with the head: nothing that remains reads it
+        self.backbone.model.prune_intermediate_layers(kept, prune_norm=prune_norm, prune_head=prune_head or cut)
+        self.feature_info = self.feature_info[:deepest + 1]
+        if prune_head or cut:
+            self.num_features = self.backbone.num_features = self.feature_info[-1]['num_chs']
+            self._remove_head()
+        return kept
+
+    def _remove_head(self) -> None:
+        """Drop every layer behind the map. Subclasses drop theirs too."""
+        self.reset_classifier(0, '')
+
+
+def mean_prediction(first: Tensor, second: Tensor) -> Tensor:
+    """Log of the mean of two predictions' probabilities.
+
+    The mean of probabilities, not of logits: the two rank classes differently. Computed in float32 without leaving log space, so
+    that no probability underflows.
+
+    Args:
+        first: Logits (B, K).
+        second: Logits (B, K).
+
+    Returns:
+        Log probabilities (B, K) in the dtype of `first`.
+    """
+    both = torch.stack([first.float().log_softmax(1), second.float().log_softmax(1)])
+    return (both.logsumexp(0) - math.log(2.0)).to(first.dtype)
+
+
+def _linear(
+        in_features: int, out_features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Linear:
+    return nn.Linear(in_features, out_features, device=device, dtype=dtype)
+
+
+def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any) -> dict[str, Any]:
+    """A timm pretrained_cfg for a model over `backbone`: its mean, std, interpolation and first convolution, no weights.
+
+    Args:
+        backbone: timm architecture, with or without tag.
+        input_size: Side of the square input in pixels; the backbone's own if None.
+        overrides: Further entries of timm's PretrainedCfg, e.g. `pool_size`.
+    """
+    cfg = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    channels, height, width = cfg.input_size
+    size = (channels, input_size, input_size) if input_size else (channels, height, width)
+    first_conv = cfg.first_conv
+    if isinstance(first_conv, str):
+        first_conv = f'backbone.model.{first_conv}'
+    elif first_conv:
+        first_conv = tuple(f'backbone.model.{name}' for name in first_conv)
+    own = dict(
+        input_size=size, fixed_input_size=cfg.fixed_input_size, min_input_size=cfg.min_input_size, interpolation=cfg.interpolation,
+        crop_pct=cfg.crop_pct, mean=cfg.mean, std=cfg.std, first_conv=first_conv, classifier='classifier')
+    return {**own, **overrides}
+
+
+def build(
+        model_cls: type[FineGrainedModel], variant: str, pretrained: bool, **kwargs: Any) -> FineGrainedModel:
+    """timm's builder with the feature extraction that a nested backbone needs.
+
+    Raises:
+        UserError: Weights of this zoo were asked for and there are none.
+    """
+    if pretrained and not _has_weights(variant, kwargs):
+        tags = timm.list_pretrained(f'{variant}.*')
+        known = tags or timm.list_models(module=model_cls.__module__.rpartition('.')[2], pretrained=True)
+        raise UserError(
+            f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
+            "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
+    return build_model_with_cfg(
+        model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)), **kwargs)
+
+
+def build_over(model_cls: type[FineGrainedModel], variant: str, pretrained: bool, **kwargs: Any) -> FineGrainedModel:
+    """`build` for the bare method name: the configuration follows `backbone=`, unless a saved model brings its own."""
+    if isinstance(kwargs.get('pretrained_cfg'), dict) or 'backbone' not in kwargs:
+        return build(model_cls, variant, pretrained, **kwargs)
+    if not timm.is_model(kwargs['backbone'].split('.')[0]):
+        raise UserError(f"timm has no backbone '{kwargs['backbone']}'{nearest(kwargs['backbone'], timm.list_models())}")
+    cfg = backbone_cfg(kwargs['backbone'])
+    overlay = {**cfg, **(kwargs.pop('pretrained_cfg_overlay', None) or {})}
+    model = build(model_cls, variant, pretrained, pretrained_cfg_overlay=overlay, **kwargs)
+    if isinstance(model, FineGrainedModel):
+        model.pretrained_cfg['pool_size'] = model.backbone.map_size
+    return model
+
+
+def _has_weights(variant: str, kwargs: dict[str, Any]) -> bool:
+    cfg = kwargs.get('pretrained_cfg')
+    overlay = kwargs.get('pretrained_cfg_overlay') or {}
+    sources = ('file', 'url', 'hf_hub_id', 'source', 'state_dict')
+    if any(overlay.get(key) for key in sources):
+        return True
+    if isinstance(cfg, dict):
+        return any(cfg.get(key) for key in sources)
+    name = f'{variant}.{cfg}' if isinstance(cfg, str) and cfg else variant
+    found = cfg if cfg is not None and not isinstance(cfg, str) else timm.get_pretrained_cfg(name)
+    return found is not None and found.has_weights

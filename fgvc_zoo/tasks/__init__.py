@@ -1,0 +1,33 @@
+"""Training tasks by name: one per method, on timm's TrainingTask."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from timm.task import TrainingTask
+from torch import nn
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.tasks.baseline import BaselineTask
+from fgvc_zoo.tasks.wsdan import WSDANTask
+
+TASKS: dict[str, type[TrainingTask]] = {'baseline': BaselineTask, 'wsdan': WSDANTask}
+
+
+def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
+    """The task called `name` around `model`.
+
+    Raises:
+        UserError: There is no such task, or it has no such argument.
+    """
+    if name not in TASKS:
+        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)} (there are {', '.join(TASKS)})")
+    known = [key for key in inspect.signature(TASKS[name].__init__).parameters if key not in ('self', 'model')]
+    for key in args:
+        if key not in known:
+            raise UserError(f"task '{name}' has no argument '{key}'{nearest(key, known)} (it has {', '.join(known)})")
+    return TASKS[name](model, **args)
+
+
+__all__ = ['TASKS', 'BaselineTask', 'WSDANTask', 'create_task']

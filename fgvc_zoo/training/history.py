@@ -1,0 +1,78 @@
+"""What happened in a run: one row an epoch as CSV, TensorBoard scalars, and a picture of the curves."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from fgvc_zoo.training.checkpoint import atomic_write
+
+
+class History:
+    """Rows of numbers, one an epoch, kept in step with the files of a run folder.
+
+    Args:
+        folder: The run folder.
+        rows: Rows of earlier epochs, when a run goes on; the files are written anew from them, so that epochs which a killed
+            run had finished after its last checkpoint do not appear twice.
+    """
+
+    def __init__(self, folder: Path, rows: list[dict[str, Any]] | None = None) -> None:
+        self.folder = folder
+        self.rows = list(rows or [])
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take one epoch's row and bring every file up to date."""
+        self.rows.append(row)
+        self.write_csv()
+        self._write_tensorboard(row)
+        self.write_curves()
+
+    def write_csv(self) -> None:
+        """history.csv, with every column that any row has."""
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+
+        def write(path: Path) -> None:
+            with open(path, 'w', newline='', encoding='utf-8') as file:
+                writer = csv.DictWriter(file, columns, restval='')
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+        atomic_write(self.folder / 'history.csv', write)
+
+    def _write_tensorboard(self, row: dict[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # purge_step hides what a killed run had written for this and later epochs
+        with SummaryWriter(str(self.folder / 'tensorboard'), purge_step=row['epoch']) as writer:
+            for key, value in row.items():
+                if isinstance(value, (int, float)) and key != 'epoch':
+                    writer.add_scalar(key, value, row['epoch'])
+
+    def write_curves(self) -> None:
+        """curves.png: the losses, the accuracies and the learning rate against the epoch."""
+        import matplotlib
+
+        matplotlib.use('Agg')
+        from matplotlib import pyplot
+
+        epochs = [row['epoch'] for row in self.rows]
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        panels = {
+            'loss': [key for key in columns if key == 'loss' or key.startswith('loss_')],
+            'accuracy, %': [key for key in columns if key.endswith('top1')],
+            'learning rate': ['lr'],
+        }
+        panels = {title: keys for title, keys in panels.items() if keys}
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
+        for axis, (title, keys) in zip(axes[0], panels.items(), strict=True):
+            for key in keys:
+                axis.plot(epochs, [row.get(key, float('nan')) for row in self.rows], marker='.', label=key)
+            axis.set_xlabel('epoch')
+            axis.set_title(title)
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=8)
+        figure.tight_layout()
+        atomic_write(self.folder / 'curves.png', lambda path: figure.savefig(path, format='png', dpi=110))
+        pyplot.close(figure)

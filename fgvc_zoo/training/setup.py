@@ -1,0 +1,129 @@
+"""What a run is made of before its first step: the model, the parameter groups, the data."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import group_parameters
+from torch import nn
+from torch.utils.data import DataLoader
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.data import EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
+from fgvc_zoo.models import FineGrainedModel
+from fgvc_zoo.recipes import Recipe
+
+
+def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_backbone: bool | str) -> nn.Module:
+    """A model to train: this zoo's, or any timm model.
+
+    Its pretrained_cfg says what the run will use (input size, crop, class names), so that whoever loads it later needs no more.
+
+    Args:
+        name: Registered name.
+        recipe: Gives model_args, input_size and crop_pct.
+        dataset: Gives the classes.
+        pretrained_backbone: True for timm's ImageNet weights, or the path of a safetensors file with them.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    if not timm.is_model(name.split('.')[0]):
+        raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
+    args: dict[str, Any] = dict(recipe.model_args, num_classes=dataset.num_classes)
+    if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
+        args['img_size'] = recipe.input_size
+    module = timm.model_entrypoint(name.split('.')[0]).__module__
+    if module.startswith('fgvc_zoo.'):
+        model = timm.create_model(name, pretrained_backbone=pretrained_backbone, **args)
+    elif isinstance(pretrained_backbone, str):
+        path = Path(pretrained_backbone)
+        if path.suffix != '.safetensors' or not path.is_file():
+            raise UserError(f"backbone weights must be an existing .safetensors file, not '{path}'")
+        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=dict(file=str(path)), **args)
+    else:
+        model = timm.create_model(name, pretrained=pretrained_backbone, **args)
+    channels = model.pretrained_cfg['input_size'][0]
+    model.pretrained_cfg.update(
+        input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=dataset.num_classes)
+    # where the weights came from is this run's business; whoever loads the result must not fetch them again
+    model._model_args = {key: value for key, value in model._model_args.items() if key not in ('pretrained_backbone', 'num_classes')}
+    for key in ('file', 'url', 'hf_hub_id', 'source'):
+        model.pretrained_cfg.pop(key, None)
+    return model
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Optimizer groups: learning rates by depth, higher or lower ones for new layers, no weight decay on vectors.
+
+    A backbone layer that is d groups from the last has `lr_scale` = layer_decay ** d; below `frozen_below` it is frozen
+    (requires_grad is cleared). Layers that do not come from the backbone have `head_lr_scale`.
+    """
+    depth = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+    new = [name for name in depth if _is_new(model, name)]
+    deepest = max(depth[name] for name in depth if name not in set(new))
+    exempt = model.no_weight_decay() if hasattr(model, 'no_weight_decay') else set()
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        scale = recipe.head_lr_scale if _is_new(model, name) else recipe.layer_decay ** (deepest - depth[name])
+        if recipe.frozen_below is not None and not _is_new(model, name) and scale < recipe.frozen_below:
+            parameter.requires_grad_(False)
+            continue
+        decays = parameter.ndim > 1 and name not in exempt
+        group = groups.setdefault((scale, decays), dict(
+            params=[], lr_scale=scale, weight_decay=recipe.weight_decay if decays else 0.0))
+        group['params'].append(parameter)
+    return list(groups.values())
+
+
+def _is_new(model: nn.Module, name: str) -> bool:
+    if isinstance(model, FineGrainedModel):
+        return not name.startswith('backbone.')
+    heads = model.pretrained_cfg.get('classifier') or ()
+    heads = (heads,) if isinstance(heads, str) else heads
+    return any(name.startswith(f'{head}.') for head in heads)
+
+
+def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
+    """The training split with the recipe's augmentation; its randomness is a function of (seed, epoch, index)."""
+    transform = train_transform(recipe.input_size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
+    return open_dataset(data, split, transform=transform, seed=seed)
+
+
+def test_dataset(data: str, split: str, cfg: dict[str, Any]) -> ImageDataset:
+    """An evaluation split, prepared as the model's configuration says."""
+    transform = eval_transform(
+        cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
+    return open_dataset(data, split, transform=transform)
+
+
+def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:
+    """Batches of (images (B, 3, S, S) float32, targets (B,) int64)."""
+    return DataLoader(
+        dataset, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin, drop_last=True)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed activations instead of handing it back to the system after every layer.
+
+    On a CPU, mapping and clearing those pages anew costs more than many of the layers (benchmarks/speed/allocator.py).
+    """
+    if not sys.platform.startswith('linux'):
+        return
+    try:
+        mallopt = ctypes.CDLL('libc.so.6').mallopt
+    except (OSError, AttributeError):  # not glibc
+        return
+    trim_threshold, mmap_max = -1, -4
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(mmap_max, 0)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of one step's draws on one process: a run that resumes at a step draws the same."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 1009 + rank).initial_seed()

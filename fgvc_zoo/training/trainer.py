@@ -1,0 +1,350 @@
+"""The training loop: one task, one recipe, one data set, on Hugging Face Accelerate.
+
+Every random draw is a function of the seed and of where the run stands: the order of the images of (seed, epoch), an image's
+augmentation of (seed, epoch, index), a step's dropout and attention sampling of (seed, step, process). So a run that was killed and
+resumed ends with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+from timm.models import save_config_for_hf
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.data import EpochSampler
+from fgvc_zoo.data.cache import cache_bytes, fits_in_memory
+from fgvc_zoo.evaluation import evaluate
+from fgvc_zoo.recipes import Recipe
+from fgvc_zoo.tasks import create_task
+from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
+from fgvc_zoo.training.history import History
+from fgvc_zoo.training.setup import (
+    build_model, keep_freed_memory, parameter_groups, step_seed, test_dataset, train_dataset, train_loader,
+)
+from fgvc_zoo.version import __version__
+
+CHECKPOINT = 'checkpoint.safetensors'
+CHECKPOINT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run.
+
+    Attributes:
+        model: Registered name: one of this zoo's, or any timm model with the recipe 'baseline'.
+        data: 'cub200:PATH', 'grocery:PATH', 'folder:PATH' or a path.
+        output: The run folder.
+        recipe: Hyper-parameters.
+        seed: Fixes everything random.
+        train_split: Split to train on; 'fit' leaves a fifth of the training split out.
+        eval_split: Split to measure after every `eval_every` epochs; None measures nothing. Use 'holdout' to choose settings, never 'test'.
+        eval_every: In epochs.
+        pretrained_backbone: True for timm's ImageNet weights, False for none, or the path of a safetensors file with timm's keys.
+        workers: Processes that load images.
+        cache: Keep decoded images in memory; None does so where they fit.
+        resume: Go on from the run folder's checkpoint.
+        device: 'cpu', 'cuda', ...; None takes what there is.
+        amp: 'bf16', 'fp16' or None.
+        progress: Show a progress bar.
+        command: The command line, for the record.
+    """
+
+    model: str
+    data: str
+    output: str
+    recipe: Recipe
+    seed: int = 0
+    train_split: str = 'train'
+    eval_split: str | None = None
+    eval_every: int = 1
+    pretrained_backbone: bool | str = True
+    workers: int = 2
+    cache: bool | None = None
+    resume: bool = False
+    device: str | None = None
+    amp: str | None = None
+    progress: bool = True
+    command: str = ''
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a run to go on."""
+        return dict(model=self.model, recipe=self.recipe.to_dict(), seed=self.seed, train_split=self.train_split)
+
+
+@dataclass
+class _Meters:
+    """Running sums of one epoch, kept in the checkpoint."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, parts: dict[str, float]) -> None:
+        for key, value in parts.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        return {key: value / max(self.steps, 1) for key, value in self.sums.items()}
+
+
+def train(config: TrainConfig) -> Path:
+    """Train, or go on training.
+
+    The run folder holds `config.json` and `model.safetensors` (a timm model: `timm.create_model('local-dir:FOLDER', pretrained=True)`),
+    `run.json` (settings, versions), `history.csv`, `tensorboard/`, `curves.png` and the resumable checkpoint.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: The folder holds another run, the data or the model cannot be used, the loss is no longer finite, or the disk is full.
+    """
+    folder = Path(config.output)
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() and not config.resume:
+        raise UserError(f"'{folder}' already holds a run: resume it (--resume) or choose another folder")
+    return _Run(config, folder).run()
+
+
+class _Run:
+    """The parts of a run and the loop over them."""
+
+    def __init__(self, config: TrainConfig, folder: Path) -> None:
+        self.config, self.folder, self.recipe = config, folder, config.recipe
+        cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
+        # the loaders are sharded by our sampler, which also knows where to resume
+        self.accelerator = Accelerator(
+            cpu=cpu, mixed_precision=config.amp or 'no', dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False))
+        if cpu:
+            keep_freed_memory()
+        torch.manual_seed(config.seed)
+        recipe = self.recipe
+
+        plain = train_dataset(config.data, config.train_split, recipe, dict(mean=(0.5,), std=(0.5,), interpolation='bicubic'), config.seed)
+        self.model = build_model(config.model, recipe, plain, config.pretrained_backbone)
+        self.class_names = plain.class_names
+        cfg = self.model.pretrained_cfg
+        self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
+        self.eval_dataset = test_dataset(config.data, config.eval_split, cfg) if config.eval_split else None
+
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if len(self.dataset) < recipe.batch_size * world:
+            raise UserError(f"the split '{config.train_split}' has {len(self.dataset)} images, fewer than one batch of "
+                            f"{recipe.batch_size * world}; use a smaller --batch-size")
+        self.sampler = EpochSampler(len(self.dataset), batch_size=recipe.batch_size, seed=config.seed, rank=rank, world=world)
+        self.loader = train_loader(
+            self.dataset, self.sampler, recipe.batch_size, config.workers, pin=self.accelerator.device.type == 'cuda')
+        self.steps_per_epoch = len(self.dataset) // (recipe.batch_size * world)
+
+        self.model.to(self.accelerator.device, memory_format=torch.channels_last)
+        task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
+        task.to(self.accelerator.device)
+        optimizer = create_optimizer_v2(
+            parameter_groups(self.model, recipe), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum)
+        self.ema = ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.scheduler = CosineLRScheduler(
+            optimizer, t_initial=recipe.epochs * self.steps_per_epoch, lr_min=recipe.min_lr * recipe.lr,
+            warmup_t=int(recipe.warmup_epochs * self.steps_per_epoch), warmup_lr_init=recipe.min_lr * recipe.lr,
+            warmup_prefix=False, t_in_epochs=False)
+        self.task = task
+        self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
+
+        self.epoch, self.step_in_epoch = 0, 0
+        self.meters = _Meters()
+        self.history = History(folder)
+        self.seconds = 0.0
+        if config.resume and (folder / CHECKPOINT).exists():
+            self._load()
+
+    # ---- state
+
+    def _save(self) -> None:
+        """Write the resumable checkpoint, from the main process."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        save_state(self.folder / CHECKPOINT, dict(
+            identity=self.config.identity(), epoch=self.epoch, step_in_epoch=self.step_in_epoch, seconds=self.seconds,
+            model=self.model.state_dict(), ema=self.ema.module.state_dict() if self.ema else None,
+            optimizer=self.optimizer.state_dict(), task=self.task.get_task_state(),
+            scaler=self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+            meters=asdict(self.meters), history=self.history.rows))
+
+    def _load(self) -> None:
+        state = load_state(self.folder / CHECKPOINT)
+        # through JSON, so that tuples and lists compare equal
+        wanted = json.loads(json.dumps(self.config.identity()))
+        found = json.loads(json.dumps(state['identity']))
+        if found != wanted:
+            different = [key for key in wanted if found.get(key) != wanted[key]]
+            raise UserError(f"'{self.folder}' holds a run with another {' and '.join(different)}; resume with the same settings "
+                            "or choose another folder")
+        self.model.load_state_dict(state['model'])
+        if self.ema:
+            self.ema.module.load_state_dict(state['ema'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.task.load_task_state(state['task'])
+        if self.accelerator.scaler and state['scaler']:
+            self.accelerator.scaler.load_state_dict(state['scaler'])
+        self.epoch, self.step_in_epoch, self.seconds = state['epoch'], state['step_in_epoch'], state['seconds']
+        self.meters = _Meters(**state['meters'])
+        self.history = History(self.folder, state['history'])
+        if self.accelerator.is_main_process and self.history.rows:
+            self.history.write_csv()
+
+    @property
+    def final_model(self) -> nn.Module:
+        """The weights that are kept: the averaged ones, or the last."""
+        return self.ema.module if self.ema else self.model
+
+    def _export(self) -> None:
+        """config.json and model.safetensors, as timm's local-dir format."""
+        atomic_write(self.folder / 'model.safetensors', lambda path: save_file(cpu_state_dict(self.final_model), path))
+        atomic_write(self.folder / 'config.json', lambda path: save_config_for_hf(
+            self.model, path, model_config=dict(label_names=list(self.class_names)), model_args=self.model._model_args))
+
+    def _describe(self) -> None:
+        """run.json: everything needed to repeat the run."""
+        config = {**asdict(self.config), 'recipe': self.recipe.to_dict()}
+        record = dict(
+            config=config, command=self.config.command, images=len(self.dataset), classes=len(self.class_names),
+            versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
+            device=str(self.accelerator.device), processes=self.accelerator.num_processes)
+        atomic_write(self.folder / 'run.json', lambda path: path.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8'))
+
+    # ---- loop
+
+    def run(self) -> Path:
+        main = self.accelerator.is_main_process
+        if main:
+            self._describe()
+        with Progress(
+                TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn('{task.fields[parts]}'), disable=not (self.config.progress and main)) as bar:
+            self._cache(bar)
+            total = self.recipe.epochs * self.steps_per_epoch
+            shown = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, parts='')
+            while self.epoch < self.recipe.epochs:
+                self._train_epoch(bar, shown)
+                self._finish_epoch()
+        if main:
+            self._export()
+        self.accelerator.end_training()
+        return self.folder
+
+    def _cache(self, bar: Progress) -> None:
+        """Decode the images once, if they fit: decoding is the bottleneck on small machines."""
+        size = max(int(self.recipe.input_size / self.recipe.crop_pct), self.recipe.input_size)
+        for dataset in filter(None, (self.dataset, self.eval_dataset)):
+            wanted = self.config.cache
+            if wanted is None:
+                wanted = fits_in_memory(cache_bytes(dataset, size))
+            if wanted:
+                shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), parts='')
+                dataset.cache(size, progress=lambda done, count, shown=shown: bar.update(shown, completed=done, total=count))
+                bar.remove_task(shown)
+
+    def _train_epoch(self, bar: Progress, shown: Any) -> None:
+        recipe, accelerator = self.recipe, self.accelerator
+        self.prepared.train()
+        self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
+        begun = saved = time.monotonic()
+        before = self.meters.seconds
+        for images, targets in self.loader:
+            step = self.epoch * self.steps_per_epoch + self.step_in_epoch
+            torch.manual_seed(step_seed(self.config.seed, step, accelerator.process_index))
+            self.scheduler.step_update(step)
+            parts = self._step(images, targets, step)
+            self.meters.add(parts)
+            self.step_in_epoch += 1
+            now = time.monotonic()
+            self.meters.seconds = before + now - begun
+            if now - saved > CHECKPOINT_SECONDS:
+                self.seconds += now - saved
+                self._save()
+                saved = time.monotonic()
+            bar.update(shown, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', parts=self._describe_step())
+        self.seconds += time.monotonic() - saved
+
+    def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
+        """One optimizer step; returns the loss and its parts."""
+        accelerator = self.accelerator
+        device = accelerator.device
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        targets = targets.to(device, non_blocking=True)
+        with accelerator.autocast():
+            result = self.prepared(images, targets)
+        loss = result['loss']
+        scalars = {key: value.detach() for key, value in result.items() if isinstance(value, Tensor) and value.ndim == 0}
+        scalars['correct'] = (result['output'].detach().argmax(1) == targets).float().mean() * 100
+        values = dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
+        if not torch.isfinite(loss.detach()).item():
+            parts = ', '.join(f'{key} {value:.4g}' for key, value in values.items() if key != 'correct')
+            kept = f"; the last good checkpoint is '{self.folder / CHECKPOINT}'" if (self.folder / CHECKPOINT).exists() else ''
+            raise UserError(f'the loss is {values["loss"]} at epoch {self.epoch + 1}, step {step} ({parts}): '
+                            f'lower the learning rate{kept}')
+        accelerator.backward(loss)
+        if self.recipe.clip_grad:
+            accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model, step=step)
+        return values
+
+    def _describe_step(self) -> str:
+        means = self.meters.means()
+        accuracy = means.pop('correct', 0.0)
+        rate = self.meters.steps * self.recipe.batch_size * self.accelerator.num_processes / max(self.meters.seconds, 1e-9)
+        return ' '.join(f'{key} {value:.3f}' for key, value in means.items()) + f' acc {accuracy:.1f} % {rate:.0f} images/s'
+
+    def _finish_epoch(self) -> None:
+        """Measure, write the row, advance, save."""
+        means = self.meters.means()
+        rate = self.meters.steps * self.recipe.batch_size * self.accelerator.num_processes / max(self.meters.seconds, 1e-9)
+        row: dict[str, Any] = dict(
+            epoch=self.epoch + 1, lr=self.optimizer.param_groups[0]['lr'] / self.optimizer.param_groups[0].get('lr_scale', 1.0),
+            loss=means.pop('loss'), train_top1=means.pop('correct'))
+        row.update({f'loss_{key}': value for key, value in means.items()})
+        row.update(images_per_second=round(rate, 1), seconds=round(self.meters.seconds, 1))
+        last = self.epoch + 1 == self.recipe.epochs
+        if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
+            row.update(self._measure())
+        if self.accelerator.is_main_process:
+            self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+            if not self.config.progress:
+                print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
+        self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, _Meters()
+        self._save()
+
+    def _measure(self) -> dict[str, float]:
+        """Accuracies of the weights that would be kept, in percent."""
+        if not self.accelerator.is_main_process:
+            return {}
+        model = self.final_model
+        was_training = model.training
+        model.eval()
+        metrics = evaluate(model, self.eval_dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
+        model.train(was_training)
+        row = {f'{self.config.eval_split}_top1': metrics['top1']}
+        row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in ('raw', 'refined') if name in metrics})
+        return row

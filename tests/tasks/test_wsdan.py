@@ -1,0 +1,126 @@
+"""WS-DAN's training step against the formula, part by part."""
+
+import pytest
+import timm
+import torch
+import torch.multiprocessing as mp
+from torch.nn import functional as F
+
+import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.layers import attention_crop, attention_drop
+from fgvc_zoo.tasks import create_task
+
+
+def make(num_classes=3, **args):
+    torch.manual_seed(0)
+    model = timm.create_model('wsdan', backbone='test_resnet', num_classes=num_classes, num_maps=4)
+    return model, create_task('wsdan', model, **args)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(4, 3, 64, 64, generator=generator), torch.tensor([0, 1, 2, 1])
+
+
+def test_loss_is_the_mean_of_three_cross_entropies_plus_the_centre_loss(batch):
+    images, targets = batch
+    model, task = make(smoothing=0.1, center_weight=0.7)
+    task.eval()  # batch norm then treats the three passes alike, so that they can be recomputed
+    torch.manual_seed(5)
+    result = task(images, targets)
+
+    torch.manual_seed(5)
+    raw = model.forward_parts(images)
+    crops = attention_crop(images, raw.attention, None, (0.4, 0.6), 0.1)
+    drops = attention_drop(images, raw.attention, None, (0.2, 0.5))
+    expected = 0.0
+    for logits in (raw.logits, model.forward_parts(crops).logits, model.forward_parts(drops).logits):
+        expected = expected + F.cross_entropy(logits, targets, label_smoothing=0.1) / 3
+    expected = expected + 0.7 * 1.0  # unseen classes: every unit embedding is at distance 1 from its zero centre
+    torch.testing.assert_close(result['loss'], expected)
+    torch.testing.assert_close(result['output'], raw.logits)
+    torch.testing.assert_close(result['center'], torch.tensor(1.0))
+
+
+def test_centres_move_by_beta_in_training_only(batch):
+    images, targets = batch
+    model, task = make(center_beta=0.25)
+    task.eval()
+    task(images, targets)
+    assert not task.centers.any()
+    task.train()
+    embedding = model.forward_parts(images).embedding.detach()
+    task(images, targets)
+    torch.testing.assert_close(task.centers[0], 0.25 * embedding[0])
+    torch.testing.assert_close(task.centers[1], 0.25 * (embedding[1] + embedding[3]) / 2)
+
+
+def test_every_parameter_learns_and_centres_do_not(batch):
+    images, targets = batch
+    model, task = make()
+    task(images, targets)['loss'].backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert not task.centers.requires_grad
+
+
+def test_state_round_trip(batch):
+    images, targets = batch
+    _, task = make()
+    task(images, targets)
+    _, other = make()
+    other.load_task_state(task.get_task_state())
+    torch.testing.assert_close(other.centers, task.centers)
+    assert 'centers' not in task.trainable_module.state_dict()
+
+
+def test_refuses_other_models():
+    with pytest.raises(UserError, match='trains a WS-DAN model'):
+        create_task('wsdan', timm.create_model('test_resnet'))
+    with pytest.raises(UserError, match="did you mean 'wsdan'"):
+        create_task('wsdam', timm.create_model('test_resnet'))
+    with pytest.raises(UserError, match="did you mean 'center_beta'"):
+        make(centre_beta=1)
+
+
+def test_fp16_like_ranges_stay_finite_under_autocast(batch):
+    images, targets = batch
+    _, task = make()
+    for scale in (0.0, 1.0, 1e4):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            result = task(images * scale, targets)
+        result['loss'].backward()
+        assert result['loss'].isfinite()
+
+
+def _two_processes(rank, port_file, queue):
+    import torch.distributed as dist
+    dist.init_process_group('gloo', init_method=f'file://{port_file}', rank=rank, world_size=2)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(4, 3, 64, 64, generator=generator)
+    targets = torch.tensor([0, 1, 2, 1])
+    _, task = make()
+    task.trainable_module.eval()  # the same embeddings on any split of the batch
+    task.training = True
+    task(images[2 * rank:2 * rank + 2], targets[2 * rank:2 * rank + 2])
+    queue.put((rank, task.centers.numpy()))
+    dist.destroy_process_group()
+
+
+def test_centres_are_equal_on_two_processes_and_equal_to_one(batch, tmp_path):
+    images, targets = batch
+    _, single = make()
+    single.trainable_module.eval()
+    single.training = True
+    single(images, targets)
+    context = mp.get_context('spawn')
+    queue = context.SimpleQueue()
+    processes = [context.Process(target=_two_processes, args=(rank, str(tmp_path / 'rendezvous'), queue)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    centers = dict(queue.get() for _ in processes)
+    for process in processes:
+        process.join(60)
+    assert (centers[0] == centers[1]).all()
+    torch.testing.assert_close(torch.from_numpy(centers[0]), single.centers)
