@@ -14,7 +14,7 @@ from PIL import Image
 from fgvc_zoo.data.images import image_size, load_image
 
 if TYPE_CHECKING:
-    from fgvc_zoo.data.datasets import ImageDataset
+    from fgvc_zoo.data._base import ImageDataset
 
 _PROBES = 64
 
@@ -49,7 +49,7 @@ def decode_all(
 
 
 def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(width, height) with the short side scaled down to `short_side`; never larger than before, aspect kept, at least 1."""
+    """(width, height) with the short side scaled down to `short_side`, the aspect kept; never larger than before."""
     scale = short_side / min(size)
     if scale >= 1:
         return size
@@ -57,7 +57,9 @@ def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 
 
 def cache_bytes(dataset: ImageDataset, size: int) -> int:
-    """Estimate what `dataset.cache(size)` will hold, in bytes, from the headers of up to 64 images spread over the data set.
+    """Estimate what `dataset.cache(size)` will hold, in bytes.
+
+    The sizes come from the headers of about 64 images spread over the data set.
 
     Raises:
         ImageError: One of those images cannot be read.

@@ -1,4 +1,4 @@
-"""Safe decoding: whatever a person calls an image becomes an upright 8-bit RGB picture, or one sentence that says why not."""
+"""Safe decoding: what a person calls an image becomes an upright 8-bit RGB picture, or a sentence that says why not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.bmp', '.tif', '.tiff', '.
 MAX_PIXELS = 100_000_000
 
 # an allow list: some of Pillow's other readers start programs (EPS runs Ghostscript) or open files named in the file
-_FORMATS = ['JPEG', 'MPO', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM']
+_FORMATS = ['JPEG', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM']
 _ORIENTATION_TAG = 0x0112
 
 
@@ -27,8 +27,8 @@ class ImageError(UserError):
 def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image.
 
-    The EXIF orientation is applied, an animation gives its first frame, transparency is laid on white, 16-bit grey is scaled to
-    8 bits, and CMYK, palettes and 1-bit pictures are converted.
+    The EXIF orientation is applied, an animation gives its first frame, transparency is laid on white, 16-bit grey is
+    scaled to 8 bits, and CMYK, palettes and 1-bit pictures are converted.
 
     Args:
         source: A path, or a binary file opened for reading that can seek.
@@ -91,18 +91,21 @@ def _opened(source: str | Path | BinaryIO, max_pixels: int) -> Iterator[Image.Im
     """The image with its header read. Whatever goes wrong, here or in the caller's block, becomes an ImageError."""
     if isinstance(source, (str, Path)):
         name = str(source)
-        try:
-            file: BinaryIO = open(source, 'rb')
-        except FileNotFoundError:
-            raise ImageError(f"the image '{name}' does not exist") from None
-        except (OSError, ValueError) as error:
-            if Path(source).is_dir():
-                raise ImageError(f"'{name}' is a folder, not an image") from None
-            raise ImageError(f"the image '{name}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-        with file:
+        with _open_file(name) as file:
             yield from _decoding(file, name, max_pixels)
     else:
         yield from _decoding(source, str(getattr(source, 'name', 'given')), max_pixels)
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        return open(path, 'rb')
+    except FileNotFoundError:
+        raise ImageError(f"the image '{path}' does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if isinstance(error, OSError) and Path(path).is_dir():
+            raise ImageError(f"'{path}' is a folder, not an image") from None
+        raise ImageError(f"the image '{path}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
@@ -110,7 +113,8 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         with Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise ImageError(f"the image '{name}' has {width} x {height} pixels, more than the {max_pixels:,} allowed")
+                raise ImageError(
+                    f"the image '{name}' has {width} x {height} pixels, more than the {max_pixels:,} allowed")
             yield image
     except ImageError:
         raise
@@ -118,8 +122,9 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
         empty = file.seek(0, 2) == 0
-        raise ImageError(f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files: OSError, SyntaxError, struct.error, ...
+        what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read"
+        raise ImageError(what) from None
+    except Exception as error:  # on damaged files Pillow's readers raise nearly anything: OSError, SyntaxError, ...
         raise ImageError(f"the image '{name}' is damaged or cut off: {error or type(error).__name__}") from error
 
 

@@ -1,4 +1,4 @@
-"""The order of an epoch, known before it starts, so that it can be resumed in its middle and shared between processes."""
+"""The order of an epoch, known before it starts: so it can be resumed in its middle and shared between processes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fgvc_zoo.data.seeding import derive_seed
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, index) keys in an order that is a function of (seed, epoch) only.
 
-    The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one process. A step's
-    images of all processes together are a contiguous piece of that order: the same images for every `world` at equal
-    `batch_size * world`.
+    The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one
+    process. A step's images of all processes together are a contiguous piece of that order: the same images for every
+    `world` at equal `batch_size * world`.
 
     Args:
         length: Number of images.
@@ -31,9 +31,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1 or not 0 <= rank < world:
-            raise UserError(f'batch_size must be at least 1 and rank in [0, world), not {batch_size=}, {rank=}, {world=}')
+            raise UserError(
+                f'batch_size must be at least 1 and rank in [0, world), not {batch_size=}, {rank=}, {world=}')
         if length < batch_size * world:
-            raise UserError(f'there are {length} images, fewer than one step of {batch_size * world}; use a smaller batch size')
+            raise UserError(
+                f'there are {length} images, fewer than one step of {batch_size * world}; use a smaller batch size')
         self.length, self.seed, self.rank, self.world = length, seed, rank, world
         self.per_rank = length // (batch_size * world) * batch_size
         self.epoch = 0

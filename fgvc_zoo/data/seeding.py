@@ -19,7 +19,9 @@ def derive_seed(*parts: int) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, Python's, numpy's and torch's global CPU generators start from `seed`; afterwards they go on as if nothing had happened.
+    """Inside, the global CPU generators of Python, numpy and torch start from `seed`.
+
+    Afterwards they go on as if nothing had happened.
 
     Args:
         seed: In [0, 2**63).

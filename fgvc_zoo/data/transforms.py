@@ -34,13 +34,13 @@ class Augmentation:
         scale: Smallest and largest area of a 'resized_crop', as fractions of the picture, in (0, 1].
         ratio: Smallest and largest width / height of a 'resized_crop'.
         hflip: Probability of a horizontal flip.
-        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. timm leaves it out beside
-            `auto_augment`.
+        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. timm leaves it out
+            beside `auto_augment`.
         auto_augment: timm policy such as 'rand-m9-mstd0.5-inc1'; None for none.
         random_erasing: Probability that a rectangle is erased (filled with the mean).
-        style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers': scale the whole picture to a
-            square of input size / 0.875, whatever its aspect, and cut a random square of the input size; `scale` and `ratio` do not
-            matter then. Its counterpart in evaluation is the crop mode 'squash'.
+        style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers': scale
+            the whole picture to a square of input size / 0.875, whatever its aspect, and cut a random square of the
+            input size; `scale` and `ratio` do not matter then. Its counterpart in evaluation is the crop mode 'squash'.
 
     Raises:
         UserError: A value is out of range.
@@ -68,7 +68,8 @@ class Augmentation:
 
 
 def train_transform(
-        input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str, augmentation: Augmentation) -> Transform:
+        input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str,
+        augmentation: Augmentation) -> Transform:
     """A random training transform. It draws from the global generators of Python, numpy and torch.
 
     Args:
@@ -87,14 +88,16 @@ def train_transform(
     _check('interpolation', interpolation, INTERPOLATIONS)
     try:
         crop, color, tensor = create_transform(
-            input_size, is_training=True, separate=True, scale=augmentation.scale, ratio=augmentation.ratio, hflip=augmentation.hflip,
-            color_jitter=augmentation.color_jitter or None, auto_augment=augmentation.auto_augment,
-            re_prob=augmentation.random_erasing, interpolation=interpolation, mean=tuple(mean), std=tuple(std))
+            input_size, is_training=True, separate=True, scale=augmentation.scale, ratio=augmentation.ratio,
+            hflip=augmentation.hflip, color_jitter=augmentation.color_jitter,
+            auto_augment=augmentation.auto_augment, re_prob=augmentation.random_erasing, interpolation=interpolation,
+            mean=tuple(mean), std=tuple(std))
     except (AssertionError, KeyError, ValueError, IndexError) as error:
         if augmentation.auto_augment is None:
             raise
-        raise UserError(f"timm does not know the auto_augment policy '{augmentation.auto_augment}'; use one such as "
-                        "'rand-m9-mstd0.5-inc1'") from error
+        raise UserError(
+            f"timm does not know the auto_augment policy '{augmentation.auto_augment}'; use one such as "
+            "'rand-m9-mstd0.5-inc1'") from error
     if augmentation.style == 'resize_crop':
         side = math.floor(input_size / _RESIZE_CROP_PCT)
         crop = transforms.Compose([
@@ -110,7 +113,8 @@ def eval_transform(
         crop_mode: str = 'center') -> Transform:
     """The deterministic transform of evaluation and prediction.
 
-    A picture more than 32 times as long as wide is first cut to its middle: scaled by its short side it would not fit into memory.
+    A picture more than 32 times as long as wide is first cut to its middle: scaled by its short side it would not fit
+    into memory.
 
     Args:
         input_size: Side of the square result, in pixels.
@@ -118,7 +122,8 @@ def eval_transform(
         std: Per channel, of values in [0, 1].
         interpolation: Name of a resampling filter, e.g. 'bicubic'.
         crop_pct: The picture is scaled to input_size / crop_pct before the central crop; in (0, 1].
-        crop_mode: 'center' scales the short side, 'squash' both sides (the aspect is lost, no border is), 'border' the long side and pads.
+        crop_mode: 'center' scales the short side, 'squash' both sides (the aspect is lost), 'border' the long side and
+            pads.
 
     Returns:
         A function from an RGB picture to a normalised float32 tensor (3, input_size, input_size).
@@ -131,7 +136,8 @@ def eval_transform(
     if not 0 < crop_pct <= 1:
         raise UserError(f'crop_pct must be in (0, 1], not {crop_pct}')
     pipeline = create_transform(
-        input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct, crop_mode=crop_mode)
+        input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct,
+        crop_mode=crop_mode)
     return transforms.Compose([_limit_aspect, *pipeline.transforms])
 
 
@@ -162,4 +168,5 @@ def _limit_aspect(image: Image.Image) -> Image.Image:
 
 def _check(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise UserError(f"{what} '{value}' is not known{nearest(str(value), choices)} (choose from {', '.join(choices)})")
+        raise UserError(
+            f"{what} '{value}' is not known{nearest(str(value), choices)} (choose from {', '.join(choices)})")

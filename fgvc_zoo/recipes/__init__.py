@@ -38,8 +38,11 @@ class Recipe:
         weight_decay: Weight decay.
         momentum: Of SGD, or beta1 of Adam.
         layer_decay: Factor on the learning rate for each layer group away from the head, in (0, 1].
+        freeze_bn: Keep the statistics of the backbone's batch norms as pretrained. Few images a class, seen through crops and
+            drops, make poor statistics.
         frozen_below: Layers whose factor falls below this are not trained at all (null: all are).
-        head_lr_scale: Factor on the learning rate of layers that do not come from the backbone.
+        head_lr_scale: Factor on the learning rate of the classifier.
+        new_lr_scale: Factor on that of the other layers that do not come from the backbone.
         warmup_epochs: Linear warm-up, in epochs.
         min_lr: Learning rate at the end, as a fraction of `lr`; the schedule between is a cosine, updated each step.
         smoothing: Label smoothing of every cross-entropy, in [0, 1).
@@ -62,7 +65,9 @@ class Recipe:
     momentum: float = 0.9
     layer_decay: float = 1.0
     frozen_below: float | None = None
+    freeze_bn: bool = False
     head_lr_scale: float = 1.0
+    new_lr_scale: float = 1.0
     warmup_epochs: float = 1.0
     min_lr: float = 0.01
     smoothing: float = 0.1

@@ -62,18 +62,20 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Optimizer groups: learning rates by depth, higher or lower ones for new layers, no weight decay on vectors.
 
     A backbone layer that is d groups from the last has `lr_scale` = layer_decay ** d; below `frozen_below` it is frozen
-    (requires_grad is cleared). Layers that do not come from the backbone have `head_lr_scale`.
+    (requires_grad is cleared). The classifier has `head_lr_scale`, a method's other layers `new_lr_scale`.
     """
     depth = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
-    new = [name for name in depth if _is_new(model, name)]
-    deepest = max(depth[name] for name in depth if name not in set(new))
+    origin = {name: _origin(model, name) for name in depth}
+    deepest = max(depth[name] for name in depth if origin[name] == 'backbone')
     exempt = model.no_weight_decay() if hasattr(model, 'no_weight_decay') else set()
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        scale = recipe.head_lr_scale if _is_new(model, name) else recipe.layer_decay ** (deepest - depth[name])
-        if recipe.frozen_below is not None and not _is_new(model, name) and scale < recipe.frozen_below:
-            parameter.requires_grad_(False)
-            continue
+        scale = {'head': recipe.head_lr_scale, 'new': recipe.new_lr_scale}.get(origin[name])
+        if scale is None:
+            scale = recipe.layer_decay ** (deepest - depth[name])
+            if recipe.frozen_below is not None and scale < recipe.frozen_below:
+                parameter.requires_grad_(False)
+                continue
         decays = parameter.ndim > 1 and name not in exempt
         group = groups.setdefault((scale, decays), dict(
             params=[], lr_scale=scale, weight_decay=recipe.weight_decay if decays else 0.0))
@@ -81,12 +83,26 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def _is_new(model: nn.Module, name: str) -> bool:
-    if isinstance(model, FineGrainedModel):
-        return not name.startswith('backbone.')
+def train_mode(task: nn.Module, model: nn.Module, recipe: Recipe) -> None:
+    """Training mode, except for batch norms that keep their pretrained statistics.
+
+    Those are the backbone's with `freeze_bn`, and any whose parameters are frozen.
+    """
+    task.train()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+            frozen = not module.weight.requires_grad
+            if frozen or (recipe.freeze_bn and _origin(model, f'{name}.weight') == 'backbone'):
+                module.eval()
+
+
+def _origin(model: nn.Module, name: str) -> str:
+    """Where a parameter belongs: 'head' (the classifier), 'new' (a method's own layers) or 'backbone'."""
     heads = model.pretrained_cfg.get('classifier') or ()
     heads = (heads,) if isinstance(heads, str) else heads
-    return any(name.startswith(f'{head}.') for head in heads)
+    if any(name.startswith(f'{head}.') for head in heads):
+        return 'head'
+    return 'new' if isinstance(model, FineGrainedModel) and not name.startswith('backbone.') else 'backbone'
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
@@ -123,7 +139,3 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(mmap_max, 0)
 
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of one step's draws on one process: a run that resumes at a step draws the same."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 1009 + rank).initial_seed()

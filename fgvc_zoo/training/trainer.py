@@ -20,22 +20,22 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
-from timm.models import save_config_for_hf
+from timm.models._hub import save_config_for_hf
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import EpochSampler
-from fgvc_zoo.data.cache import cache_bytes, fits_in_memory
+from fgvc_zoo.data import EpochSampler, cache_bytes, fits_in_memory
+from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.history import History
 from fgvc_zoo.training.setup import (
-    build_model, keep_freed_memory, parameter_groups, step_seed, test_dataset, train_dataset, train_loader,
+    build_model, keep_freed_memory, parameter_groups, test_dataset, train_dataset, train_loader, train_mode,
 )
 from fgvc_zoo.version import __version__
 
@@ -253,7 +253,8 @@ class _Run:
 
     def _cache(self, bar: Progress) -> None:
         """Decode the images once, if they fit: decoding is the bottleneck on small machines."""
-        size = max(int(self.recipe.input_size / self.recipe.crop_pct), self.recipe.input_size)
+        size = int(1.5 * self.recipe.input_size)  # random crops are cut from it, so more than the input
+        size = max(size, int(self.recipe.input_size / self.recipe.crop_pct))
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             wanted = self.config.cache
             if wanted is None:
@@ -265,13 +266,13 @@ class _Run:
 
     def _train_epoch(self, bar: Progress, shown: Any) -> None:
         recipe, accelerator = self.recipe, self.accelerator
-        self.prepared.train()
+        train_mode(self.prepared, self.model, self.recipe)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
         begun = saved = time.monotonic()
         before = self.meters.seconds
         for images, targets in self.loader:
             step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-            torch.manual_seed(step_seed(self.config.seed, step, accelerator.process_index))
+            torch.manual_seed(derive_seed(self.config.seed, step, accelerator.process_index))
             self.scheduler.step_update(step)
             parts = self._step(images, targets, step)
             self.meters.add(parts)

@@ -15,7 +15,7 @@ def test_every_recipe_loads():
 def test_methods_differ_from_the_baseline_only_where_the_method_does():
     baseline, wsdan = load_recipe('baseline').to_dict(), load_recipe('wsdan').to_dict()
     assert {key for key in baseline if baseline[key] != wsdan[key]} <= {
-        'name', 'task', 'task_args', 'model_args', 'head_lr_scale'}
+        'name', 'task', 'task_args', 'model_args', 'head_lr_scale', 'new_lr_scale'}
     for data in ('cub200:x/cub50', 'grocery:y/grocery'):
         baseline, wsdan = load_recipe('baseline', data).to_dict(), load_recipe('wsdan', data).to_dict()
         for key in ('input_size', 'epochs', 'batch_size', 'augmentation', 'ema_decay', 'smoothing', 'crop_pct'):

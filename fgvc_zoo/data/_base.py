@@ -1,0 +1,203 @@
+"""What all layouts of labelled pictures share: attributes, splits for tuning, seeded transforms, the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.data.cache import decode_all
+from fgvc_zoo.data.images import image_size, load_image
+from fgvc_zoo.data.seeding import derive_seed, seeded
+
+TUNING_SPLITS = ('fit', 'holdout')
+
+
+class Sample(NamedTuple):
+    """One labelled image.
+
+    Attributes:
+        key: The path as the data set writes it, the same on every machine.
+        path: Where the file is.
+        target: Class index, from 0.
+        box: (left, top, width, height) of the object in pixels, where it is known.
+    """
+
+    key: str
+    path: Path
+    target: int
+    box: tuple[float, float, float, float] | None = None
+
+
+class ImageDataset(Dataset[tuple[Any, int]]):
+    """Base of the layouts.
+
+    Beside its official splits every layout has two for tuning: 'fit' and 'holdout', a fixed stratified 4/5 and 1/5 of
+    the 'train' split. In each class of n images the max(1, n // 5) whose paths have the smallest SHA-1 are held out
+    (none of a single one); no seed and no file order enters. Settings are chosen here, never on 'test'.
+
+    Args:
+        root: Folder of the data set.
+        split: One of the layout's splits, or 'fit' or 'holdout'.
+        transform: Applied to the RGB picture; None returns the picture.
+        seed: Of the transform's randomness.
+
+    Attributes:
+        name: Of the layout.
+        split: As asked for.
+        paths: The image files.
+        targets: Class indices, from 0.
+        class_names: Readable.
+
+    Raises:
+        UserError: A folder, file or split is missing, a line is malformed, a label is out of range, or a class has no
+            training image.
+
+    Warns:
+        UserWarning: A class has a single training image.
+    """
+
+    name = ''
+
+    def __init__(
+            self, root: str | Path, split: str, transform: Callable[[Image.Image], Any] | None = None,
+            seed: int = 0) -> None:
+        self.root = Path(root).expanduser()
+        self.split, self.transform, self.seed = split, transform, seed
+        if not self.root.is_dir():
+            raise UserError(f"the data folder '{root}' {'is not a folder' if self.root.exists() else 'does not exist'}")
+        known = (*self._official_splits(), *TUNING_SPLITS)
+        if split not in known:
+            raise UserError(
+                f"there is no split '{split}' in '{root}'{nearest(split, known)} (choose from {', '.join(known)})")
+        official = 'train' if split in TUNING_SPLITS else split
+        self.class_names, samples = self._read(official)
+        if official.startswith('train'):
+            self._check_training_classes(samples)
+        if split in TUNING_SPLITS:
+            held_out = _holdout(samples)
+            samples = [sample for sample in samples if (sample.key in held_out) == (split == 'holdout')]
+        if not samples:
+            raise UserError(f"the split '{split}' of '{root}' has no images")
+        self.paths = [sample.path for sample in samples]
+        self.targets = [sample.target for sample in samples]
+        self._pixel_boxes = [sample.box for sample in samples]
+        self._cache: list[np.ndarray] | None = None
+
+    def _official_splits(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def _read(self, split: str) -> tuple[list[str], list[Sample]]:
+        """Class names and the images of one official split."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, whether or not the split has images of all of them."""
+        return len(self.class_names)
+
+    @cached_property
+    def boxes(self) -> Tensor | None:
+        """(N, 4) float32 boxes of the objects, xyxy in unit coordinates of the image; None where the data set has none.
+
+        The first use reads the header of every image, for its size.
+        """
+        if None in self._pixel_boxes:
+            return None
+        return torch.stack([self.unit_box(index) for index in range(len(self))])
+
+    def unit_box(self, index: int) -> Tensor:
+        """The object's box in one image: (4,) float32, xyxy in unit coordinates, clipped to [0, 1].
+
+        Raises:
+            UserError: The data set has no boxes, or the image cannot be read.
+        """
+        box = self._pixel_boxes[index]
+        if box is None:
+            raise UserError(f"the data set '{self.root}' has no bounding boxes")
+        left, top, width, height = box
+        size = image_size(self.paths[index])
+        corners = torch.tensor([left, top, left + width, top + height], dtype=torch.float64)
+        return (corners / torch.tensor([*size, *size])).clamp(0, 1).float()
+
+    def load(self, index: int) -> Image.Image:
+        """The RGB picture before the transform: the file's, or the cached one.
+
+        Raises:
+            UserError: The file cannot be read; it is named.
+        """
+        if self._cache is not None:
+            return Image.fromarray(self._cache[index])
+        return load_image(self.paths[index])
+
+    def cache(self, size: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Decode all images now and keep them in memory, which forked workers share.
+
+        Args:
+            size: Images whose short side is longer are scaled down to it, in pixels.
+            progress: Called with (done, total) after each image.
+
+        Raises:
+            UserError: A file cannot be read; it is named.
+        """
+        self._cache = decode_all(self.paths, size, progress)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Any, int]:
+        """One transformed image and its class.
+
+        Args:
+            key: The index; or (epoch, index), and then all that the transform draws is a function of
+                (seed, epoch, index) alone.
+
+        Raises:
+            UserError: The file cannot be read; it is named.
+        """
+        epoch, index = key if isinstance(key, tuple) else (None, key)
+        image: Any = self.load(index)
+        if self.transform is None:
+            return image, self.targets[index]
+        if epoch is None:
+            return self.transform(image), self.targets[index]
+        with seeded(derive_seed(self.seed, epoch, index)):
+            return self.transform(image), self.targets[index]
+
+    def _check_training_classes(self, samples: list[Sample]) -> None:
+        counts = Counter(sample.target for sample in samples)
+        missing = [name for index, name in enumerate(self.class_names) if counts[index] == 0]
+        if missing:
+            raise UserError(f"'{self.root}' has no training image of {listed(missing)}: add some or remove the class")
+        single = [name for index, name in enumerate(self.class_names) if counts[index] == 1]
+        if single:
+            warnings.warn(f"'{self.root}' has a single training image of {listed(single)}", UserWarning, stacklevel=3)
+
+
+def _holdout(samples: list[Sample]) -> set[str]:
+    """Keys of the held-out images: in each class, the fifth with the smallest SHA-1 of the key."""
+    by_class: dict[int, list[str]] = {}
+    for sample in samples:
+        by_class.setdefault(sample.target, []).append(sample.key)
+    held_out: set[str] = set()
+    for keys in by_class.values():
+        keys.sort(key=lambda key: hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest())
+        held_out.update(keys[:max(1, len(keys) // 5)] if len(keys) > 1 else ())
+    return held_out
+
+
+def listed(names: list[str]) -> str:
+    """'a', 'b', 'c' and 4 more."""
+    shown = ', '.join(f"'{name}'" for name in names[:3])
+    return shown if len(names) <= 3 else f'{shown} and {len(names) - 3} more classes'

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgvc_zoo.data import ImageError, ImageFolder, cache, cache_bytes, fits_in_memory
+
+
+@pytest.mark.parametrize(('size', 'short_side', 'wanted'), [
+    ((400, 200), 100, (200, 100)), ((200, 400), 100, (100, 200)), ((301, 200), 100, (150, 100)),
+    ((100, 100), 100, (100, 100)), ((99, 500), 100, (99, 500)), ((1, 1), 5, (1, 1)), ((3, 1000), 2, (2, 667)),
+])
+def test_shrunk_size(size: tuple[int, int], short_side: int, wanted: tuple[int, int]) -> None:
+    assert cache.shrunk_size(size, short_side) == wanted
+
+
+def test_decode_all_keeps_order_and_reports(tmp_path: Path) -> None:
+    paths = [tmp_path / f'{level}.png' for level in range(6)]
+    for level, path in enumerate(paths):
+        Image.new('RGB', (40, 30 + level), (level, 2 * level, 3 * level)).save(path)
+    reports: list[tuple[int, int]] = []
+    arrays = cache.decode_all(paths, 15, lambda done, total: reports.append((done, total)))
+    assert reports == [(done, 6) for done in range(1, 7)]
+    for level, array in enumerate(arrays):
+        assert array.shape[0] == 15 and array.dtype == np.uint8
+        assert (array == [level, 2 * level, 3 * level]).all()
+
+
+def test_small_images_are_cached_as_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    [array] = cache.decode_all([tmp_path / 'a.png'], 9)
+    np.testing.assert_array_equal(array, pixels)
+
+
+def test_decode_all_names_the_first_bad_file(tmp_path: Path) -> None:
+    Image.new('RGB', (4, 4)).save(tmp_path / 'good.png')
+    (tmp_path / 'bad.png').write_text('text')
+    with pytest.raises(ImageError, match=r'bad\.png'):
+        cache.decode_all([tmp_path / 'good.png', tmp_path / 'bad.png', tmp_path / 'missing.png'], 4)
+
+
+def test_cache_bytes(tmp_path: Path) -> None:
+    for number in range(150):  # more than are probed, the wide ones all at the end
+        path = tmp_path / 'zoo' / 'cat' / f'{number:03}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('1', (40 if number < 76 else 80, 20)).save(path)
+    dataset = ImageFolder(tmp_path / 'zoo', 'train')
+    assert cache_bytes(dataset, 10) == (76 * 20 + 74 * 40) * 10 * 3
+    assert cache_bytes(dataset, 50) == (76 * 40 + 74 * 80) * 20 * 3
+    dataset.cache(10)
+    assert dataset._cache is not None and sum(array.nbytes for array in dataset._cache) == cache_bytes(dataset, 10)
+
+
+def test_a_quarter_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, '_available_bytes', lambda: 4000)
+    assert fits_in_memory(1000) and not fits_in_memory(1001)
+
+
+def test_memory_of_this_machine() -> None:
+    assert not fits_in_memory(10**18)
+
+
+def test_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+    monkeypatch.setattr(Path, 'read_text', missing)
+    monkeypatch.setattr(os, 'sysconf', {'SC_AVPHYS_PAGES': 10, 'SC_PAGE_SIZE': 100}.__getitem__, raising=False)
+    assert fits_in_memory(250) and not fits_in_memory(251)
+    monkeypatch.delattr(os, 'sysconf')
+    assert not fits_in_memory(0)

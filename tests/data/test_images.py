@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.data import ImageError, find_images, image_size, load_image
+
+RNG = np.random.default_rng(0)
+COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+# the EXIF standard: orientation -> the visual sides at which the stored 0th row and 0th column lie
+EXIF_SIDES = {
+    1: ('top', 'left'), 2: ('top', 'right'), 3: ('bottom', 'right'), 4: ('bottom', 'left'),
+    5: ('left', 'top'), 6: ('right', 'top'), 7: ('right', 'bottom'), 8: ('left', 'bottom'),
+}
+
+
+def displayed(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Puts every stored pixel where the standard says that it is seen."""
+    height, width = stored.shape[:2]
+    row_side, column_side = EXIF_SIDES[orientation]
+    upright = row_side in ('top', 'bottom')
+    seen = np.zeros((height, width, 3) if upright else (width, height, 3), np.uint8)
+    for row in range(height):
+        for column in range(width):
+            down, right = (row, column) if upright else (column, row)
+            vertical, horizontal = (row_side, column_side) if upright else (column_side, row_side)
+            y = down if vertical == 'top' else seen.shape[0] - 1 - down
+            x = right if horizontal == 'left' else seen.shape[1] - 1 - right
+            seen[y, x] = stored[row, column]
+    return seen
+
+
+def decoded(path: Path) -> np.ndarray:
+    image = load_image(path)
+    assert image.mode == 'RGB'
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize('orientation', EXIF_SIDES)
+def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / 'turned.png'
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLOURS).save(path, exif=exif)
+    wanted = displayed(COLOURS, orientation)
+    np.testing.assert_array_equal(decoded(path), wanted)
+    assert image_size(path) == (wanted.shape[1], wanted.shape[0])
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.bmp', '.tiff', '.ppm'])
+def test_lossless_rgb_is_exact(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'a{suffix}'
+    Image.fromarray(COLOURS).save(path)
+    np.testing.assert_array_equal(decoded(path), COLOURS)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.webp'])
+def test_lossy_rgb_is_close(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'a{suffix}'
+    Image.new('RGB', (20, 10), (200, 100, 50)).save(path, quality=95)
+    np.testing.assert_allclose(decoded(path), np.broadcast_to([200, 100, 50], (10, 20, 3)), atol=5)
+
+
+def test_the_extension_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / 'really_a_png.jpg'
+    Image.fromarray(COLOURS).save(path, format='PNG')
+    np.testing.assert_array_equal(decoded(path), COLOURS)
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    path = tmp_path / 'dot.png'
+    Image.new('RGB', (1, 1), (1, 2, 3)).save(path)
+    assert decoded(path).tolist() == [[[1, 2, 3]]]
+
+
+def test_animation_gives_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / 'moving.gif'
+    frames = [Image.new('RGB', (4, 3), colour) for colour in ('red', 'blue', 'green')]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert (decoded(path) == [255, 0, 0]).all()
+
+
+def test_phone_picture_of_several_parts_gives_the_first(tmp_path: Path) -> None:
+    path = tmp_path / 'phone.jpg'
+    parts = [Image.new('RGB', (16, 16), colour) for colour in ((200, 100, 50), (0, 0, 0))]
+    parts[0].save(path, format='MPO', save_all=True, append_images=parts[1:])
+    np.testing.assert_allclose(decoded(path), np.broadcast_to([200, 100, 50], (16, 16, 3)), atol=5)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    path = tmp_path / 'print.tiff'
+    inks = RNG.integers(0, 256, (4, 6, 4), dtype=np.uint8)
+    Image.frombytes('CMYK', (6, 4), inks.tobytes()).save(path)
+    cyan_magenta_yellow, black = inks[..., :3].astype(float), inks[..., 3:].astype(float)
+    np.testing.assert_allclose(decoded(path), (255 - cyan_magenta_yellow) * (255 - black) / 255, atol=1)
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / 'print.jpg'
+    Image.new('CMYK', (16, 16), (0, 255, 255, 0)).save(path, quality=95)
+    np.testing.assert_allclose(decoded(path), np.broadcast_to([255, 0, 0], (16, 16, 3)), atol=5)
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    path = tmp_path / 'glass.png'
+    pixels = RNG.integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    alpha = pixels[..., 3:] / 255
+    np.testing.assert_allclose(decoded(path), pixels[..., :3] * alpha + 255 * (1 - alpha), atol=1)
+
+
+def test_grey_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    path = tmp_path / 'fog.png'
+    Image.frombytes('LA', (2, 1), bytes([10, 255, 10, 0])).save(path)
+    assert decoded(path).tolist() == [[[10] * 3, [255] * 3]]
+
+
+@pytest.mark.parametrize('transparency', [0, b'\x00\xff'], ids=['index', 'alphas'])
+def test_palette_with_transparency(tmp_path: Path, transparency: int | bytes) -> None:
+    path = tmp_path / 'icon.png'
+    image = Image.new('P', (2, 1))
+    image.putpalette([9, 9, 9, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    image.save(path, transparency=transparency)
+    assert decoded(path).tolist() == [[[255, 255, 255], [200, 100, 50]]]
+
+
+def test_transparent_key_colour(tmp_path: Path) -> None:
+    path = tmp_path / 'key.png'
+    Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)).save(path, transparency=(1, 2, 3))
+    assert decoded(path).tolist() == [[[255, 255, 255], [4, 5, 6]]]
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    path = tmp_path / 'fax.png'
+    image = Image.new('1', (2, 1))
+    image.putpixel((1, 0), 1)
+    image.save(path)
+    assert decoded(path).tolist() == [[[0] * 3, [255] * 3]]
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tiff', '.pgm'])
+def test_sixteen_bit_grey_keeps_its_brightness(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'scan{suffix}'
+    values = np.linspace(0, 65535, 60).astype(np.uint16).reshape(6, 10)
+    if suffix == '.pgm':
+        path.write_bytes(b'P5 10 6 65535\n' + values.astype('>u2').tobytes())
+    else:
+        Image.fromarray(values).save(path)
+    wanted = [[[round(int(value) * 255 / 65535)] * 3 for value in row] for row in values]
+    assert decoded(path).tolist() == wanted
+
+
+@pytest.mark.parametrize('values', [
+    np.array([[0, 70000]], np.int32), np.array([[-1, 5]], np.int32), np.array([[0.0, 1.0]], np.float32)])
+def test_unknown_brightness_range_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+    path = tmp_path / 'depth.tiff'
+    Image.fromarray(values).save(path)
+    with pytest.raises(ImageError, match=r'depth\.tiff.*8 or 16 bits'):
+        load_image(path)
+
+
+def test_open_file() -> None:
+    file = io.BytesIO()
+    Image.fromarray(COLOURS).save(file, 'PNG')
+    file.seek(0)
+    np.testing.assert_array_equal(np.asarray(load_image(file)), COLOURS)
+    with pytest.raises(ImageError, match='not an image'):
+        load_image(io.BytesIO(b'no picture at all'))
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Kind -> (path, what its message says)."""
+    picture = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    paths = {kind: folder / name for kind, name in (
+        ('missing', 'missing.jpg'), ('empty', 'empty.jpg'), ('text', 'text.jpg'), ('folder', 'folder.jpg'),
+        ('cut jpeg', 'cut.jpg'), ('cut png', 'cut.png'), ('cut gif', 'cut.gif'), ('cut webp', 'cut.webp'),
+        ('damaged png', 'damaged.png'), ('header only', 'header.png'), ('postscript', 'drawing.eps'))}
+    paths['empty'].write_bytes(b'')
+    paths['text'].write_text('I am a picture, honestly')
+    paths['folder'].mkdir()
+    for kind in ('cut jpeg', 'cut png', 'cut gif', 'cut webp', 'damaged png', 'header only', 'postscript'):
+        picture.save(paths[kind])
+        content = paths[kind].read_bytes()
+        if kind.startswith('cut'):
+            paths[kind].write_bytes(content[:len(content) // 2])
+        elif kind == 'damaged png':
+            paths[kind].write_bytes(content[:200] + bytes(100) + content[300:])
+        elif kind == 'header only':
+            paths[kind].write_bytes(content[:33])
+    says = {'missing': 'does not exist', 'empty': 'is empty', 'text': 'not an image', 'folder': 'is a folder',
+            'header only': 'not an image', 'postscript': 'not an image', 'cut webp': ''}
+    return {kind: (path, says.get(kind, 'damaged or cut off')) for kind, path in paths.items()}
+
+
+@pytest.mark.parametrize('kind', [
+    'missing', 'empty', 'text', 'folder', 'cut jpeg', 'cut png', 'cut gif', 'cut webp', 'damaged png', 'header only',
+    'postscript'])
+def test_bad_file_is_one_sentence_that_names_it(tmp_path: Path, kind: str) -> None:
+    path, says = bad_files(tmp_path)[kind]
+    with pytest.raises(ImageError) as caught:
+        load_image(path)
+    message = str(caught.value)
+    assert str(path) in message and says in message and '\n' not in message
+    assert isinstance(caught.value, UserError)
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_impossible_name() -> None:
+    with pytest.raises(ImageError, match='cannot be opened'):
+        load_image('nul\0byte.png')
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'bomb.png'
+    Image.new('1', (30, 20)).save(path)
+    assert load_image(path, max_pixels=600).size == (30, 20)
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('it was decoded'))
+    with pytest.raises(ImageError, match=r'bomb\.png.* has 30 x 20 pixels, more than the 599 allowed'):
+        load_image(path, max_pixels=599)
+
+
+def test_pillows_own_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'bomb.png'
+    Image.new('1', (30, 20)).save(path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(ImageError, match=r'bomb\.png.*far more pixels'):
+        load_image(path)
+
+
+def test_image_size_of_a_bad_file(tmp_path: Path) -> None:
+    (tmp_path / 'text.jpg').write_text('text')
+    with pytest.raises(ImageError, match=r'text\.jpg'):
+        image_size(tmp_path / 'text.jpg')
+
+
+def test_find_images(tmp_path: Path) -> None:
+    names = ['b/2.JPG', 'b/10.png', 'b/deep/er/1.webp', 'b/notes.txt', 'b/._2.jpg', 'a.gif']
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    below = [tmp_path / 'b' / name for name in ('10.png', '2.JPG', 'deep/er/1.webp')]
+    missing, text = tmp_path / 'missing.jpg', tmp_path / 'b' / 'notes.txt'
+    assert find_images([missing, str(tmp_path / 'b'), text]) == [missing, *below, text]
+    assert find_images([tmp_path]) == [tmp_path / 'a.gif', *below]
+
+
+def test_find_images_in_a_folder_without_any(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(UserError, match='holds no images'):
+        find_images([tmp_path])

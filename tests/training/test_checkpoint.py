@@ -1,0 +1,84 @@
+"""Resumable state: whole or not at all, and never a pickle."""
+
+import errno
+
+import pytest
+import torch
+
+from fgvc_zoo import UserError
+from fgvc_zoo.training import checkpoint
+from fgvc_zoo.training.checkpoint import load_state, save_state
+
+
+def test_round_trip_of_an_optimizer(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    state = dict(optimizer=optimizer.state_dict(), nothing=None, rows=[dict(epoch=1, loss=0.5)], flag=True, empty={}, zero=torch.zeros(()))
+    save_state(tmp_path / 'state', state)
+    found = load_state(tmp_path / 'state')
+    other = torch.optim.AdamW(model.parameters())
+    other.load_state_dict(found['optimizer'])
+    for parameter in model.parameters():
+        for key, value in optimizer.state[parameter].items():
+            assert torch.equal(other.state[parameter][key], value)
+    assert {key: found[key] for key in ('nothing', 'rows', 'flag', 'empty')} == {
+        'nothing': None, 'rows': [dict(epoch=1, loss=0.5)], 'flag': True, 'empty': {}}
+
+
+def test_shared_memory_is_stored_twice(tmp_path):
+    weight = torch.randn(4)
+    save_state(tmp_path / 'state', dict(a=weight, b=weight, c=weight[1:]))
+    found = load_state(tmp_path / 'state')
+    assert torch.equal(found['a'], found['b'])
+    assert torch.equal(found['c'], weight[1:])
+
+
+def test_full_disk_keeps_the_previous_file(tmp_path, monkeypatch):
+    path = tmp_path / 'state'
+    save_state(path, dict(step=1))
+
+    def full(tensors, part, metadata):
+        part.write_bytes(b'half of it')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(checkpoint, 'save_file', full)
+    with pytest.raises(UserError, match='No space left on device, the previous one is kept'):
+        save_state(path, dict(step=2))
+    assert [item.name for item in tmp_path.iterdir()] == ['state']
+    assert load_state(path) == dict(step=1)
+
+
+def test_a_truly_full_disk(tmp_path):
+    """/dev/full refuses every write; the flush behind it must be noticed."""
+    def write(path):
+        with open('/dev/full', 'wb', buffering=0) as file:
+            file.write(b'x')
+
+    with pytest.raises(UserError, match='No space left'):
+        checkpoint.atomic_write(tmp_path / 'x', write)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('damage', ['cut', 'text', 'pickle', 'empty'])
+def test_damaged_files_are_named(tmp_path, damage):
+    path = tmp_path / 'state'
+    save_state(path, dict(weight=torch.randn(100)))
+    if damage == 'cut':
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == 'text':
+        path.write_text('hello, this is no checkpoint')
+    elif damage == 'pickle':
+        torch.save(dict(weight=torch.randn(3)), path)
+    else:
+        path.write_bytes(b'')
+    with pytest.raises(UserError, match='is damaged'):
+        load_state(path)
+
+
+def test_other_safetensors_are_refused(tmp_path):
+    from safetensors.torch import save_file
+    save_file(dict(weight=torch.zeros(2)), tmp_path / 'state')
+    with pytest.raises(UserError, match='not a training checkpoint'):
+        load_state(tmp_path / 'state')

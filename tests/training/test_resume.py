@@ -1,0 +1,124 @@
+"""A run that is killed and resumed ends with the weights of one that was not, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from fgvc_zoo import UserError
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.training import TrainConfig, train
+
+SCRIPT = '''
+import sys
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.training import TrainConfig, train, trainer
+import torch
+torch.set_num_threads(1)
+trainer.CHECKPOINT_SECONDS = 0.02  # a checkpoint every few steps, so that a run also resumes in the middle of an epoch
+recipe = load_recipe('wsdan').replace(epochs=3, batch_size=4, input_size=48, **{'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4})
+train(TrainConfig('wsdan', sys.argv[1], sys.argv[2], recipe, seed=3, pretrained_backbone=False, workers=0, resume=True,
+                  device='cpu', progress=False))
+'''
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """Three classes of ten noisy pictures."""
+    root = tmp_path_factory.mktemp('photos')
+    generator = np.random.default_rng(0)
+    for label, color in enumerate('red green blue'.split()):
+        folder = root / 'train' / color
+        folder.mkdir(parents=True)
+        for index in range(10):
+            pixels = generator.integers(0, 120, (56, 64, 3))
+            pixels[..., label] += 100
+            Image.fromarray(pixels.astype('uint8')).save(folder / f'{index}.jpg')
+    return root
+
+
+def recipe(name='wsdan', **changes):
+    args = {'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4} if name == 'wsdan' else {}
+    return load_recipe(name).replace(**{**dict(epochs=2, batch_size=4, input_size=48), **args, **changes})
+
+
+def config(photos, output, **changes):
+    values = dict(
+        model='wsdan', data=f'folder:{photos}', output=str(output), recipe=recipe(), pretrained_backbone=False, workers=0,
+        device='cpu', progress=False)
+    return TrainConfig(**{**values, **changes})
+
+
+def spawn(photos, output):
+    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), OMP_NUM_THREADS='1')
+    return subprocess.Popen([sys.executable, '-c', SCRIPT, f'folder:{photos}', str(output)], env=env)
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_random_steps_and_resumed_ends_equal(photos, tmp_path):
+    whole = tmp_path / 'whole'
+    assert spawn(photos, whole).wait(300) == 0
+    expected = load_file(whole / 'model.safetensors')
+    rows = (whole / 'history.csv').read_text().splitlines()
+
+    killed, kills = tmp_path / 'killed', 0
+    generator = random.Random(0)
+    for _ in range(4):
+        process = spawn(photos, killed)
+        before = _age(killed)
+        deadline = time.monotonic() + 120
+        # kill only once this process has made progress of its own, at a moment that nobody chose
+        while process.poll() is None and _age(killed) == before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(generator.uniform(0, 0.3))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait(60)
+    assert kills >= 2, 'the runs were over before they could be killed'
+    assert spawn(photos, killed).wait(300) == 0
+
+    found = load_file(killed / 'model.safetensors')
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert (found[name] == tensor).all(), name
+    timeless = [[cell for column, cell in zip(rows[0].split(','), row.split(','), strict=True)
+                 if column not in ('seconds', 'images_per_second')] for row in rows]
+    again = (killed / 'history.csv').read_text().splitlines()
+    assert timeless == [[cell for column, cell in zip(again[0].split(','), row.split(','), strict=True)
+                         if column not in ('seconds', 'images_per_second')] for row in again]
+
+
+def _age(folder):
+    path = folder / 'checkpoint.safetensors'
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def test_workers_do_not_change_the_weights(photos, tmp_path):
+    train(config(photos, tmp_path / 'none', workers=0, cache=True))
+    train(config(photos, tmp_path / 'two', workers=2, cache=False))
+    first, second = load_file(tmp_path / 'none/model.safetensors'), load_file(tmp_path / 'two/model.safetensors')
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_the_seed_matters(photos, tmp_path):
+    train(config(photos, tmp_path / 'a', recipe=recipe(epochs=1)))
+    train(config(photos, tmp_path / 'b', recipe=recipe(epochs=1), seed=1))
+    first, second = load_file(tmp_path / 'a/model.safetensors'), load_file(tmp_path / 'b/model.safetensors')
+    assert not all((first[name] == second[name]).all() for name in first)
+
+
+def test_an_existing_run_is_not_overwritten(photos, tmp_path):
+    train(config(photos, tmp_path, recipe=recipe('baseline', epochs=1), model='test_resnet'))
+    with pytest.raises(UserError, match='already holds a run'):
+        train(config(photos, tmp_path, recipe=recipe('baseline', epochs=1), model='test_resnet'))
+    with pytest.raises(UserError, match='another recipe'):
+        train(config(photos, tmp_path, recipe=recipe('baseline', epochs=2), model='test_resnet', resume=True))

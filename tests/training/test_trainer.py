@@ -1,0 +1,145 @@
+"""The loop: learning rates by depth, what a run folder holds, and how it stops when something is wrong."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.training import TrainConfig, train
+from fgvc_zoo.training import trainer as trainer_module
+from fgvc_zoo.training.setup import parameter_groups
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp('photos')
+    generator = np.random.default_rng(0)
+    for split, count in (('train', 8), ('test', 2)):
+        for label, color in enumerate('red green'.split()):
+            folder = root / split / color
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = generator.integers(0, 120, (56, 64, 3))
+                pixels[..., label] += 100
+                Image.fromarray(pixels.astype('uint8')).save(folder / f'{index}.jpg')
+    return root
+
+
+def config(photos, output, **changes):
+    recipe = load_recipe('wsdan').replace(
+        epochs=2, batch_size=4, input_size=48, **{'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4})
+    values = dict(
+        model='wsdan', data=f'folder:{photos}', output=str(output), recipe=recipe, pretrained_backbone=False, workers=0,
+        device='cpu', progress=False)
+    return TrainConfig(**{**values, **changes})
+
+
+@pytest.mark.parametrize('name', ['test_efficientnet', 'wsdan'])
+def test_learning_rates_follow_depth(name):
+    args = dict(backbone='test_efficientnet') if name == 'wsdan' else {}
+    model = timm.create_model(name, num_classes=3, **args)
+    recipe = load_recipe('baseline').replace(layer_decay=0.5, head_lr_scale=7.0, weight_decay=0.3, frozen_below=0.01)
+    groups = parameter_groups(model, recipe)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scale = {names[id(parameter)]: group['lr_scale'] for group in groups for parameter in group['params']}
+    decay = {names[id(parameter)]: group['weight_decay'] for group in groups for parameter in group['params']}
+
+    backbone = 'backbone.model.' if name == 'wsdan' else ''
+    assert scale['classifier.weight'] == 7.0
+    assert scale[f'{backbone}conv_head.weight'] == 1.0
+    assert decay['classifier.weight'] == 0.3
+    assert decay['classifier.bias'] == 0.0
+    # one step down in depth halves the rate, and what falls below the limit is frozen
+    deepest = [value for key, value in scale.items() if key.startswith(f'{backbone}blocks')]
+    assert set(deepest) <= {0.5 ** power for power in range(1, 8)}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters()} - scale.keys()
+    assert min(scale.values()) >= 0.01
+
+
+def test_frozen_batch_norms_keep_their_statistics(photos, tmp_path):
+    from safetensors.torch import load_file
+    base = config(photos, tmp_path).recipe.replace(epochs=1, ema_decay=None)
+    statistics = {}
+    for freeze in (False, True):
+        folder = train(config(photos, tmp_path / str(freeze), recipe=base.replace(freeze_bn=freeze)))
+        statistics[freeze] = load_file(folder / 'model.safetensors')
+    key = 'backbone.model.conv1.1.running_mean'
+    assert not statistics[True][key].any()  # a fresh batch norm's mean is 0
+    assert statistics[False][key].any()
+    assert statistics[True]['attention.bn.running_mean'].any()
+
+
+def test_run_folder(photos, tmp_path):
+    folder = train(config(photos, tmp_path / 'run', eval_split='test', command='fgvc-zoo train'))
+    assert {'config.json', 'model.safetensors', 'run.json', 'history.csv', 'curves.png', 'tensorboard'} <= {
+        path.name for path in folder.iterdir()}
+    rows = list(csv.DictReader(open(folder / 'history.csv')))
+    assert [row['epoch'] for row in rows] == ['1', '2']
+    assert {'loss', 'loss_raw', 'loss_crop', 'loss_drop', 'loss_center', 'train_top1', 'test_top1', 'test_raw_top1',
+            'images_per_second', 'lr'} <= rows[0].keys()
+    record = json.loads((folder / 'run.json').read_text())
+    assert record['command'] == 'fgvc-zoo train'
+    assert record['config']['recipe']['epochs'] == 2
+    model = timm.create_model(f'local-dir:{folder}', pretrained=True).eval()
+    assert model.pretrained_cfg['label_names'] == ['green', 'red']
+    assert model.pretrained_cfg['input_size'] == (3, 48, 48)
+    assert model(torch.randn(1, 3, 48, 48)).shape == (1, 2)
+    assert Image.open(folder / 'curves.png').size[0] > 300
+
+
+def test_nan_stops_before_it_reaches_the_weights(photos, tmp_path, monkeypatch):
+    calls = []
+    original = trainer_module.create_task
+
+    def poisoned(name, model, **args):
+        task = original(name, model, **args)
+        forward = task.forward
+
+        def wrapped(images, targets):
+            calls.append(1)
+            result = forward(images, targets)
+            return {**result, 'loss': result['loss'] * float('nan')} if len(calls) == 6 else result
+
+        task.forward = wrapped
+        return task
+
+    monkeypatch.setattr(trainer_module, 'create_task', poisoned)
+    with pytest.raises(UserError, match=r'the loss is nan at epoch 2, step 5 .*lower the learning rate; the last good checkpoint'):
+        train(config(photos, tmp_path / 'run'))
+    state = trainer_module.load_state(tmp_path / 'run' / 'checkpoint.safetensors')
+    assert state['epoch'] == 1
+    assert all(value.isfinite().all() for value in state['model'].values())
+
+
+def test_too_few_images_for_a_batch(photos, tmp_path):
+    with pytest.raises(UserError, match='fewer than'):
+        train(config(photos, tmp_path, recipe=config(photos, tmp_path).recipe.replace(batch_size=64)))
+
+
+def test_unknown_model_offers_the_nearest(photos, tmp_path):
+    with pytest.raises(UserError, match='wsdan_resnet50'):
+        train(config(photos, tmp_path, model='wsdan_resnet5'))
+
+
+def test_backbone_weights_are_loaded(photos, tmp_path):
+    from safetensors.torch import load_file, save_file
+    torch.manual_seed(9)
+    source = timm.create_model('test_resnet')
+    save_file(source.state_dict(), tmp_path / 'weights.safetensors')
+    recipe = config(photos, tmp_path).recipe.replace(epochs=1, lr=1e-12, ema_decay=None)
+    for name, prefix in (('wsdan', 'backbone.model.'), ('test_resnet', '')):
+        chosen = recipe if name == 'wsdan' else load_recipe('baseline').replace(
+            epochs=1, lr=1e-12, ema_decay=None, batch_size=4, input_size=48)
+        folder = train(config(
+            photos, tmp_path / name, model=name, recipe=chosen, pretrained_backbone=str(tmp_path / 'weights.safetensors')))
+        found = load_file(folder / 'model.safetensors')
+        torch.testing.assert_close(found[f'{prefix}conv1.0.weight'], source.state_dict()['conv1.0.weight'])
+        assert 'pretrained_backbone' not in (folder / 'config.json').read_text()
