@@ -31,6 +31,7 @@ class Checkpoint:
         data: What it was trained on, in words.
         recipe: Name of the recipe.
         seed: Of the training run.
+        epochs: Of the training run.
         metrics: Test accuracies in percent: top1, top5, mean_per_class, raw and refined top1.
         results: Path of the result file in the repository.
         default: True for the tag that `pretrained=True` without a tag means.
@@ -50,6 +51,7 @@ class Checkpoint:
     data: str
     recipe: str
     seed: int
+    epochs: int
     metrics: dict[str, float]
     results: str
     default: bool = False

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from timm.models import group_parameters
 from torch import nn
 from torch.utils.data import DataLoader

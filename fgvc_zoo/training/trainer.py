@@ -34,9 +34,7 @@ from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import (
-    build_model, keep_freed_memory, parameter_groups, test_dataset, train_dataset, train_loader, train_mode,
-)
+from fgvc_zoo.training.setup import build_model, keep_freed_memory, parameter_groups, test_dataset, train_dataset, train_loader, train_mode
 from fgvc_zoo.version import __version__
 
 CHECKPOINT = 'checkpoint.safetensors'

@@ -35,7 +35,7 @@ def photos(tmp_path_factory):
     """Three classes of ten noisy pictures."""
     root = tmp_path_factory.mktemp('photos')
     generator = np.random.default_rng(0)
-    for label, color in enumerate('red green blue'.split()):
+    for label, color in enumerate(['red', 'green', 'blue']):
         folder = root / 'train' / color
         folder.mkdir(parents=True)
         for index in range(10):

@@ -12,8 +12,7 @@ from PIL import Image
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.training import TrainConfig, train
-from fgvc_zoo.training import trainer as trainer_module
+from fgvc_zoo.training import TrainConfig, train, trainer as trainer_module
 from fgvc_zoo.training.setup import parameter_groups
 
 
@@ -22,7 +21,7 @@ def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp('photos')
     generator = np.random.default_rng(0)
     for split, count in (('train', 8), ('test', 2)):
-        for label, color in enumerate('red green'.split()):
+        for label, color in enumerate(['red', 'green']):
             folder = root / split / color
             folder.mkdir(parents=True)
             for index in range(count):

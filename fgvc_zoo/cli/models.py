@@ -1,0 +1,46 @@
+"""`fgvc-zoo models`: what is registered, and what has weights."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatch
+
+import timm
+from rich.console import Console
+from rich.table import Table
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo.tasks import TASKS
+
+
+def run(pattern: str, as_json: bool) -> None:
+    """Print one row for each model, and one more for each of its checkpoints."""
+    rows = [row for row in _rows() if fnmatch(row['name'], pattern) or fnmatch(row['name'].split('.')[0], pattern)]
+    if not rows:
+        names = [row['name'] for row in _rows()]
+        raise UserError(f"no model matches '{pattern}'{nearest(pattern, names)} (fgvc-zoo models shows all)")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table()
+    for column in ('model', 'input', 'weights', 'classes', 'top-1', 'trained on'):
+        table.add_column(column, justify='right' if column in ('classes', 'top-1') else 'left', overflow='fold')
+    for row in rows:
+        table.add_row(
+            row['name'], f"{row['input_size']} px", 'yes' if row['weights'] else '-', str(row['num_classes'] or '-'),
+            f"{row['top1']:.1f} %" if row['top1'] is not None else '-', row['data'] or '-')
+    Console().print(table)
+
+
+def _rows() -> list[dict]:
+    rows = []
+    for method in (name for name in TASKS if name != 'baseline'):
+        for name in timm.list_models(module=method):
+            size = timm.get_pretrained_cfg_value(name, 'input_size')[-1]
+            rows.append(dict(name=name, input_size=size, weights=False, num_classes=None, top1=None, data=None))
+            rows.extend(
+                dict(name=item.name, input_size=item.input_size, weights=True, num_classes=item.num_classes,
+                     top1=item.metrics['top1'], data=item.data)
+                for item in load_manifest() if item.architecture == name)
+    return rows

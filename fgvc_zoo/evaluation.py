@@ -1,0 +1,194 @@
+"""Measuring a model: accuracies of every pass, localisation, calibration, and the record that a published figure is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.ops import box_iou
+
+from fgvc_zoo.data import ImageDataset, image_size
+from fgvc_zoo.version import __version__
+
+_BINS = 15
+
+
+@torch.inference_mode()
+def evaluate(
+        model: nn.Module,
+        dataset: ImageDataset,
+        batch_size: int = 32,
+        workers: int = 0,
+        device: torch.device | str = 'cpu',
+        progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure a model in eval mode.
+
+    Args:
+        model: Any timm classifier, on `device`. One with `forward_passes` is measured pass by pass.
+        dataset: With the transform that the model expects.
+        batch_size: Images a step.
+        workers: Processes that load images.
+        device: Where the model is.
+        progress: Called with (done, total) after each batch.
+
+    Returns:
+        In percent: `top1`, `top5`, `mean_per_class`; for two-pass models `raw`, `refined` and `combined` with the same three, and where
+        the data set has boxes `localization` (see `localization`). `nll` and `ece` (0 to 1) of the predicted probabilities;
+        `per_class` accuracies by name; `confusions`, the most frequent wrong pairs.
+    """
+    model.eval()
+    logits: dict[str, list[Tensor]] = {}
+    boxes: list[Tensor] = []
+    targets: list[Tensor] = []
+    two_pass = hasattr(model, 'forward_passes')
+    loader = DataLoader(dataset, batch_size, num_workers=workers)
+    for images, labels in loader:
+        images = images.to(device, non_blocking=True)
+        if two_pass:
+            passes = model.forward_passes(images)
+            outputs = dict(raw=passes.raw, refined=passes.refined, combined=passes.combined)
+            boxes.append(passes.boxes.float().cpu())
+        else:
+            outputs = dict(combined=model(images))
+        for name, output in outputs.items():
+            logits.setdefault(name, []).append(output.float().cpu())
+        targets.append(labels)
+        if progress is not None:
+            progress(sum(map(len, targets)), len(dataset))
+    truth = torch.cat(targets)
+    scores = {name: torch.cat(parts) for name, parts in logits.items()}
+    metrics: dict[str, Any] = accuracies(scores['combined'], truth)
+    if two_pass:
+        metrics.update({name: accuracies(scores[name], truth) for name in ('raw', 'refined', 'combined')})
+        if dataset.boxes is not None:
+            seen = torch.stack([
+                view_box(box, image_size(path), model.pretrained_cfg)
+                for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+            metrics['localization'] = localization(torch.cat(boxes), seen)
+    probabilities = scores['combined'].softmax(1)
+    metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), truth).item()
+    metrics['ece'] = calibration_error(probabilities, truth)
+    predicted = probabilities.argmax(1)
+    metrics['per_class'] = {
+        name: round(100 * (predicted[truth == index] == index).float().mean().item(), 2)
+        for index, name in enumerate(dataset.class_names) if (truth == index).any()}
+    wrong = Counter(
+        (dataset.class_names[int(t)], dataset.class_names[int(p)])
+        for t, p in zip(truth, predicted, strict=True) if t != p)
+    metrics['confusions'] = [dict(true=t, predicted=p, count=count) for (t, p), count in wrong.most_common(10)]
+    return metrics
+
+
+def accuracies(logits: Tensor, targets: Tensor) -> dict[str, float]:
+    """Top-1, top-5 and mean per-class accuracy in percent.
+
+    Args:
+        logits: (N, K); anything that ranks the classes.
+        targets: (N,), int64. Classes without an image do not count in the mean.
+    """
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = best == targets[:, None]
+    first = hits[:, 0].double()
+    count = torch.bincount(targets, minlength=logits.shape[1])
+    correct = torch.bincount(targets, weights=first, minlength=logits.shape[1])
+    present = count > 0
+    return dict(
+        top1=round(100 * first.mean().item(), 3),
+        top5=round(100 * hits.any(1).double().mean().item(), 3),
+        mean_per_class=round(100 * (correct[present] / count[present]).mean().item(), 3))
+
+
+def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
+    """Expected calibration error in [0, 1]: 15 equal bins of the highest probability, weighted by their images.
+
+    Args:
+        probabilities: (N, K), rows sum to 1.
+        targets: (N,), int64.
+    """
+    confidence, predicted = probabilities.max(1)
+    bins = (confidence * _BINS).ceil().long().clamp(1, _BINS) - 1
+    correct = (predicted == targets).double()
+    gap = torch.zeros(_BINS, dtype=torch.double).index_add_(0, bins, confidence.double() - correct)
+    return (gap.abs().sum() / len(targets)).item()
+
+
+def view_box(box: Tensor, size: tuple[int, int], cfg: dict[str, Any]) -> Tensor:
+    """A box of the photograph in the coordinates of what the model sees: the resized, centre-cropped square.
+
+    Args:
+        box: (4,), unit xyxy coordinates of the photograph.
+        size: Its width and height in pixels.
+        cfg: The model's pretrained_cfg: `crop_pct` and `crop_mode` ('center' or 'squash').
+
+    Returns:
+        (4,), unit xyxy coordinates of the view, clipped to it.
+    """
+    width, height = (1.0, 1.0) if cfg.get('crop_mode') == 'squash' else size
+    side = min(width, height) * cfg['crop_pct']
+    scale = torch.tensor([width, height, width, height]) / side
+    margin = torch.tensor([(width - side) / 2, (height - side) / 2] * 2) / side
+    return (box * scale - margin).clamp(0, 1)
+
+
+def localization(found: Tensor, true: Tensor) -> dict[str, float]:
+    """How well attended boxes meet the true ones.
+
+    Args:
+        found: (N, 4), unit xyxy.
+        true: (N, 4), unit xyxy.
+
+    Returns:
+        `iou50`: percent of images with an intersection over union of at least 0.5; `mean_iou` in [0, 1]; `central_box_iou50`: what a
+        box in the middle, with each found box's area, would reach, for comparison.
+    """
+    area = (found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1])
+    half = area.sqrt() / 2
+    central = torch.stack([0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half], 1)
+    overlap, reference = box_iou(found, true).diagonal(), box_iou(central, true).diagonal()
+    return dict(
+        iou50=round(100 * (overlap >= 0.5).double().mean().item(), 3), mean_iou=round(overlap.mean().item(), 4),
+        central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3))
+
+
+def result_record(
+        model: str,
+        method: str,
+        backbone: str,
+        data: str,
+        split: str,
+        seed: int,
+        input_size: int,
+        epochs: int,
+        metrics: dict[str, Any],
+        command: str,
+        recipe: dict[str, Any],
+        weights: Path | None,
+        seconds: float,
+) -> dict[str, Any]:
+    """A published figure: what was measured, on what, how, and with which weights."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ''
+    versions = dict(
+        fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version())
+    return dict(
+        model=model, method=method, backbone=backbone, data=data, split=split, seed=seed, input_size=input_size, epochs=epochs,
+        metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=digest, seconds=round(seconds, 1))
+
+
+def write_json(path: str | Path, record: Any) -> None:
+    """Write JSON whole or not at all."""
+    path = Path(path)
+    part = path.with_name(f'.{path.name}.part')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(part, path)

@@ -1,0 +1,97 @@
+"""One picture of what a model looked at, the same for every method that has `explain`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fgvc_zoo.data import inverse_normalize
+from fgvc_zoo.layers import crop_boxes
+from fgvc_zoo.loading import class_names, eval_transform_for
+
+_PANEL = 320
+_MARGIN = 12
+_BOX_COLOR = (255, 221, 51)
+_INK = (32, 32, 32)
+# dark violet over magenta and orange to pale yellow, rising evenly in lightness
+_COLORS = np.array([(13, 8, 60), (84, 2, 124), (158, 40, 118), (212, 75, 88), (244, 122, 52), (252, 178, 44), (250, 250, 160)])
+
+
+@torch.inference_mode()
+def explain_image(model: nn.Module, image: Image.Image, top: int = 3) -> Image.Image:
+    """What the model sees, where it attends, what it looks at again, and its best answers.
+
+    Args:
+        model: From `load_model`.
+        image: An RGB picture.
+        top: How many answers to show.
+
+    Returns:
+        An RGB picture: the model's view with the attended boxes, the view under its first attention map, and each box enlarged. A
+        model without `explain` gives the view alone. The answers stand below.
+    """
+    device = next(model.parameters()).device
+    view = eval_transform_for(model)(image)[None].to(device)
+    cfg = model.pretrained_cfg
+    panels: list[tuple[str, Image.Image]] = []
+    seen = _picture(view[0], cfg)
+    if hasattr(model, 'explain'):
+        explanation = model.explain(view)
+        boxes = explanation.boxes[0]
+        panels.append(('what it sees', _with_boxes(seen, boxes)))
+        panels.append(('where it attends', _heat(seen, explanation.maps[0, 0])))
+        height, width = view.shape[2:]
+        for box, name in zip(boxes, explanation.box_names, strict=True):
+            panels.append((f'second look: {name}', _picture(crop_boxes(view, box[None], height, width)[0], cfg)))
+    else:
+        panels.append(('what it sees', seen))
+    best = model(view).float().softmax(1)[0].topk(min(top, model.num_classes))
+    names = class_names(model)
+    answers = [(names[index], value) for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    return _compose(panels, answers)
+
+
+def _picture(tensor: Tensor, cfg: dict) -> Image.Image:
+    return Image.fromarray(inverse_normalize(tensor, cfg['mean'], cfg['std'])).resize((_PANEL, _PANEL), Image.Resampling.BICUBIC)
+
+
+def _with_boxes(picture: Image.Image, boxes: Tensor) -> Image.Image:
+    picture = picture.copy()
+    draw = ImageDraw.Draw(picture)
+    for box in boxes.tolist():
+        draw.rectangle([min(max(value * _PANEL, 1), _PANEL - 2) for value in box], outline=_BOX_COLOR, width=3)
+    return picture
+
+
+def _heat(picture: Image.Image, attention: Tensor) -> Image.Image:
+    """The map (h, w) in colours over the picture, which shows through where attention is strong."""
+    enlarged = F.interpolate(attention[None, None].float(), (_PANEL, _PANEL), mode='bilinear', align_corners=False)[0, 0]
+    strength = (enlarged / enlarged.max().clamp(min=1e-12)).clamp(0, 1).cpu().numpy()
+    positions = strength * (len(_COLORS) - 1)
+    low = np.minimum(positions.astype(int), len(_COLORS) - 2)
+    part = (positions - low)[..., None]
+    colors = _COLORS[low] * (1 - part) + _COLORS[low + 1] * part
+    return Image.fromarray((0.55 * colors + 0.45 * np.asarray(picture)).astype(np.uint8))
+
+
+def _compose(panels: list[tuple[str, Image.Image]], answers: list[tuple[str, float]]) -> Image.Image:
+    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    width = len(panels) * (_PANEL + _MARGIN) + _MARGIN
+    top = _MARGIN + 22
+    height = top + _PANEL + _MARGIN + 26 * len(answers) + _MARGIN
+    canvas = Image.new('RGB', (width, height), 'white')
+    draw = ImageDraw.Draw(canvas)
+    for index, (title, picture) in enumerate(panels):
+        left = _MARGIN + index * (_PANEL + _MARGIN)
+        draw.text((left, _MARGIN), title, fill=_INK, font=small)
+        canvas.paste(picture, (left, top))
+    for index, (name, probability) in enumerate(answers):
+        y = top + _PANEL + _MARGIN + 26 * index
+        room = _PANEL - 60
+        draw.rectangle([_MARGIN, y + 3, _MARGIN + max(2, round(room * probability)), y + 19], fill=(94, 129, 172))
+        draw.text((_MARGIN + room + 8, y), f'{100 * probability:.1f} %', fill=_INK, font=font)
+        draw.text((_MARGIN * 2 + _PANEL, y), name, fill=_INK, font=font)
+    return canvas

@@ -1,0 +1,124 @@
+"""From a name to a model that is ready to use: registered names with tags, the Hub, and run folders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo.data import eval_transform
+
+_PICKLES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.tar')
+
+
+def load_model(name: str, device: torch.device | str = 'cpu') -> nn.Module:
+    """A trained model in eval mode.
+
+    Args:
+        name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub50'), 'hf-hub:ORG/NAME', or the path
+            of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it.
+        device: Where to put it.
+
+    Raises:
+        UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
+    """
+    if name.startswith('hf-hub:'):
+        model = timm.create_model(name, pretrained=True)
+    elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
+        model = _load_folder(Path(name.removeprefix('local-dir:')))
+    else:
+        model = _load_registered(name)
+    _check_finite(model, name)
+    return model.eval().to(device)
+
+
+def _load_registered(name: str) -> nn.Module:
+    trained = {item.name: item for item in load_manifest()}
+    defaults = {item.architecture: item for item in load_manifest() if item.default}
+    item = trained.get(name) or defaults.get(name)
+    if item is None:
+        if timm.is_model(name.split('.')[0]) and not nearest(name, trained):
+            raise UserError(f"'{name}' has no trained weights in this package (there are {_listed(list(trained))}); "
+                            "give the folder of a training run instead")
+        raise UserError(f"there is no trained model '{name}'{nearest(name, trained)} (there are {_listed(list(trained))})")
+    if not item.path.is_file():
+        raise UserError(f"the weights of '{item.name}' are missing ('{item.path}'); install the package again")
+    if hashlib.sha256(item.path.read_bytes()).hexdigest() != item.sha256:
+        raise UserError(f"the weights of '{item.name}' are damaged: '{item.path}' does not have the sha256 of the manifest; install the "
+                        "package again")
+    return timm.create_model(item.name, pretrained=True)
+
+
+def _load_folder(folder: Path) -> nn.Module:
+    if folder.suffix in _PICKLES:
+        raise UserError(f"'{folder}' is a pickle, which can run any code when it is loaded; this package only reads .safetensors")
+    if not folder.is_dir():
+        raise UserError(f"there is no model folder '{folder}'" if not folder.exists()
+                        else f"'{folder}' is a file; give the folder that holds config.json and model.safetensors")
+    if not (folder / 'config.json').is_file():
+        raise UserError(f"'{folder}' has no config.json, so it is not a finished training run")
+    weights = folder / 'model.safetensors'
+    if not weights.is_file():
+        pickles = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
+        if pickles:
+            raise UserError(f"'{folder}' holds only a pickle ({pickles[0]}), which can run any code when it is loaded; convert it to "
+                            "model.safetensors")
+        raise UserError(f"'{folder}' has no model.safetensors, so it is not a finished training run")
+    try:
+        state = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"'{weights}' is damaged or is not a safetensors file ({error})") from error
+    try:
+        model = timm.create_model(f'local-dir:{folder}')
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {_first_line(error)}") from error
+    _load_state(model, state, weights)
+    return model
+
+
+def _load_state(model: nn.Module, state: dict[str, Tensor], weights: Path) -> None:
+    expected = model.state_dict()
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    mismatched = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    if missing or unexpected or mismatched:
+        parts = [f'{len(keys)} {what} (such as {keys[0]})' for keys, what in (
+            (missing, 'missing'), (unexpected, 'unexpected'), (mismatched, 'of another shape')) if keys]
+        raise UserError(f"'{weights}' is of another architecture than its config.json: {', '.join(parts)}")
+    model.load_state_dict(state)
+
+
+def _check_finite(model: nn.Module, name: str) -> None:
+    for key, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"the weights of '{name}' are not finite (NaN or infinity in {key}); they cannot be used")
+
+
+def class_names(model: nn.Module) -> list[str]:
+    """The model's classes in the order of its logits; 'class 0', ... where it does not say."""
+    names = model.pretrained_cfg.get('label_names')
+    return list(names) if names else [f'class {index}' for index in range(model.num_classes)]
+
+
+def eval_transform_for(model: nn.Module) -> Callable[[Image.Image], Tensor]:
+    """How the model wants its pictures: RGB -> normalised float32 (3, S, S)."""
+    cfg = model.pretrained_cfg
+    return eval_transform(
+        cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
+
+
+def _listed(names: list[str]) -> str:
+    return ', '.join(names) if names else 'none yet'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split('\n')[0]
