@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional
@@ -106,12 +107,13 @@ def train(
 
 
 def main() -> None:
-    """Run the command; what the user can mend is one line on standard error and exit status 2."""
+    """Run the command; what the user can mend is one line on standard error and exit status 2.
+
+    Typer itself ends with status 130 when the user interrupts.
+    """
+    warnings.formatwarning = lambda message, *_: f'fgvc-zoo: note: {message}\n'
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo('fgvc-zoo: interrupted', err=True)
-        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None

@@ -59,7 +59,7 @@ def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: fl
         return centers + beta * total / count.clamp(min=1)[:, None]
     if rule == 'reference':
         order = torch.arange(len(targets), device=targets.device)
-        last = torch.full_like(centers[:, 0], -1, dtype=torch.long).index_reduce_(0, targets, order, 'amax')
+        last = torch.full_like(centers[:, 0], -1, dtype=torch.long).scatter_reduce_(0, targets, order, 'amax')
         seen = (last >= 0)[:, None]
         moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
         return torch.where(seen, moved, centers)

@@ -46,7 +46,7 @@ class Backbone(nn.Module):
     """
 
     # constants, so that TorchScript compiles only the branch that is taken
-    __constants__ = ['tokens', 'channels_last', 'intermediates', 'prefix_tokens', 'reduction']
+    __constants__ = ('tokens', 'channels_last', 'intermediates', 'prefix_tokens', 'reduction')
 
     def __init__(
             self,

@@ -168,10 +168,9 @@ def _mixed_7a_slice(model: nn.Module, stage: int | None, num_maps: int) -> dict[
     source = model.Mixed_7a.branch3x3_1
     if num_maps > source.conv.out_channels:
         raise UserError(f"attention_init 'pretrained_slice' has {source.conv.out_channels} maps, so num_maps {num_maps} is too many")
-    state = {
+    return {
         f'{part}.{name}': tensor[:num_maps].clone() if tensor.ndim else tensor.clone()
         for part in ('conv', 'bn') for name, tensor in getattr(source, part).state_dict().items()}
-    return state
 
 
 _PAPER = dict(paper_name='See Better Before Looking Closer', paper_ids='arXiv:1901.09891')

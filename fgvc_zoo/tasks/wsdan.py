@@ -1,7 +1,7 @@
 """How WS-DAN is trained: attention-guided crops and drops, and attention regularisation.
 
-Hu et al., arXiv 1901.09891, sections 3.1 to 3.3. Every step looks at the images three times: whole, cropped to one attention map's region, and
-with another map's region erased. The three cross-entropies are averaged; the whole image's embedding is pulled to its class's centre.
+Hu et al., arXiv 1901.09891. Every step looks at the images three times: whole, cropped to one attention map's region, and with another
+map's region erased. The three cross-entropies are averaged; the whole image's embedding is pulled to its class's centre.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""What several test files need: a tiny trained-looking model in a run folder, and small photographs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from timm.models._hub import save_config_for_hf
+
+import fgvc_zoo  # noqa: F401
+
+
+@pytest.fixture(scope='session')
+def run_folder(tmp_path_factory) -> Path:
+    """config.json and model.safetensors of an untrained WS-DAN with three classes at 64 px."""
+    folder = tmp_path_factory.mktemp('run')
+    torch.manual_seed(0)
+    model = timm.create_model('wsdan', backbone='test_resnet', num_classes=3, num_maps=4)
+    model.pretrained_cfg.update(input_size=(3, 64, 64), num_classes=3)
+    save_config_for_hf(model, folder / 'config.json', model_config=dict(label_names=['gala', 'kiwi', 'leek']))
+    save_file(model.state_dict(), folder / 'model.safetensors')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def photos(tmp_path_factory) -> Path:
+    """A folder per class (gala, kiwi, leek), two photographs each below test/ and three below train/."""
+    root = tmp_path_factory.mktemp('photos')
+    generator = np.random.default_rng(0)
+    for split, count in (('train', 3), ('test', 2)):
+        for name in ('gala', 'kiwi', 'leek'):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                Image.fromarray(generator.integers(0, 255, (72, 90, 3), dtype=np.uint8)).save(root / split / name / f'{index}.jpg')
+    return root

@@ -1,0 +1,199 @@
+"""Boxes, crops and drops against loops over pixels, and every edge that breaks the usual implementations."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fgvc_zoo.layers import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
+
+
+def naive_box(attention, threshold, padding, height, width):
+    """Pixel by pixel over one enlarged map."""
+    enlarged = F.interpolate(attention[None, None], (height, width), mode='bilinear', align_corners=False)[0, 0]
+    level = threshold * enlarged.max().item()
+    pixels = [(y, x) for y in range(height) for x in range(width) if enlarged[y, x].item() >= level]
+    left, right = min(x for _, x in pixels), max(x for _, x in pixels) + 1
+    top, bottom = min(y for y, _ in pixels), max(y for y, _ in pixels) + 1
+    return torch.tensor([
+        max(left / width - padding, 0.0), max(top / height - padding, 0.0),
+        min(right / width + padding, 1.0), min(bottom / height + padding, 1.0)])
+
+
+def test_boxes_equal_the_loops_on_images_that_are_not_square():
+    generator = torch.Generator().manual_seed(0)
+    attention = torch.rand(4, 3, 5, generator=generator) ** 6
+    threshold = torch.tensor([0.1, 0.3, 0.5, 0.9])
+    boxes = attention_box(attention, threshold, 0.1, 18, 40)
+    for index in range(4):
+        torch.testing.assert_close(boxes[index], naive_box(attention[index], threshold[index].item(), 0.1, 18, 40), rtol=0, atol=1e-6)
+
+
+def test_one_hot_pixel():
+    """The region of one pixel at its own resolution is that pixel; the last row and column count."""
+    for y, x in ((0, 0), (2, 5), (3, 7)):
+        attention = torch.zeros(1, 4, 8)
+        attention[0, y, x] = 1
+        box = attention_box(attention, torch.tensor([0.5]), 0.0, 4, 8)
+        torch.testing.assert_close(box, torch.tensor([[x / 8, y / 4, (x + 1) / 8, (y + 1) / 4]]))
+
+
+def test_padding_is_a_fraction_of_each_side_and_stays_inside():
+    attention = torch.zeros(1, 10, 20)
+    attention[0, 0, 10] = 1
+    box = attention_box(attention, torch.tensor([0.5]), 0.1, 10, 20)
+    torch.testing.assert_close(box, torch.tensor([[0.4, 0.0, 0.65, 0.2]]))
+
+
+@pytest.mark.parametrize('value', [0.0, float('nan'), -3.0, 7.0])
+def test_maps_without_a_region_give_the_whole_image(value):
+    box = attention_box(torch.full((2, 4, 4), value), torch.tensor([0.5, 0.1]), 0.05, 16, 16)
+    torch.testing.assert_close(box, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
+
+
+def test_one_nan_does_not_hide_the_rest():
+    attention = torch.zeros(1, 4, 4)
+    attention[0, 0, 0], attention[0, 3, 3] = float('nan'), 1.0
+    torch.testing.assert_close(
+        attention_box(attention, torch.tensor([0.9]), 0.0, 4, 4), torch.tensor([[0.75, 0.75, 1.0, 1.0]]))
+
+
+def test_infinity_gives_a_box_inside_the_image():
+    attention = torch.rand(1, 4, 4)
+    attention[0, 1, 1] = float('inf')
+    box = attention_box(attention, torch.tensor([0.5]), 0.0, 8, 8)
+    assert ((box >= 0) & (box <= 1)).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_with_zero_and_huge_maps(dtype):
+    attention = torch.zeros(3, 2, 4, 4, dtype=dtype)
+    attention[1] = 6e4
+    attention[2, :, 1, 2] = 6e4
+    boxes = object_box(attention, 8, 8, 0.9, 0.0)
+    assert boxes.dtype == torch.float32
+    torch.testing.assert_close(boxes[:2], torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
+    assert (boxes[2, 2:] - boxes[2, :2] < 1).all()
+
+
+def test_object_box_is_the_box_of_the_mean():
+    attention = torch.rand(3, 5, 4, 6) ** 4
+    expected = attention_box(attention.mean(1), torch.full((3,), 0.2), 0.05, 12, 30)
+    torch.testing.assert_close(object_box(attention, 12, 30, 0.2, 0.05), expected)
+
+
+def test_whole_box_is_the_identity():
+    images = torch.randn(2, 3, 7, 9)
+    torch.testing.assert_close(crop_boxes(images, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2), 7, 9), images, rtol=0, atol=1e-5)
+
+
+def test_crop_on_pixel_borders_equals_slicing():
+    images = torch.randn(2, 3, 8, 16)
+    crops = crop_boxes(images, torch.tensor([[0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.5, 0.5]]), 4, 8)
+    torch.testing.assert_close(crops[0], images[0, :, 4:8, 4:12], rtol=0, atol=1e-5)
+    torch.testing.assert_close(crops[1], images[1, :, 0:4, 0:8], rtol=0, atol=1e-5)
+
+
+def test_crop_equals_slicing_and_resizing():
+    """A region cut out by slices and enlarged, away from its border, where the two see different neighbours."""
+    image = torch.randn(1, 1, 12, 12)
+    crop = crop_boxes(image, torch.tensor([[0.25, 0.25, 0.75, 0.75]]), 24, 24)
+    expected = F.interpolate(image[:, :, 3:9, 3:9], (24, 24), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(crop[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=0, atol=1e-5)
+
+
+def test_crop_gradient():
+    images = torch.randn(1, 2, 5, 6, dtype=torch.double, requires_grad=True)
+    boxes = torch.tensor([[0.11, 0.23, 0.71, 0.93]], dtype=torch.double)
+    assert torch.autograd.gradcheck(lambda x: crop_boxes(x, boxes, 4, 3), (images,))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_crop_keeps_half_precision_but_not_its_coordinates(dtype):
+    images = torch.linspace(0, 1, 448).expand(1, 1, 4, 448)
+    box = torch.tensor([[0.501, 0.0, 0.503, 1.0]])  # in half precision this box would be empty or one cell wide
+    crop = crop_boxes(images.to(dtype), box, 4, 8)
+    assert crop.dtype == dtype
+    torch.testing.assert_close(crop.float(), crop_boxes(images, box, 4, 8), rtol=0, atol=5e-3)
+
+
+def test_sampling_follows_the_square_root_of_the_mean():
+    attention = torch.zeros(4000, 3, 2, 2)
+    attention[:, 0], attention[:, 1] = 1.0, 9.0
+    drawn = sample_maps(attention, torch.Generator().manual_seed(0))
+    share = (drawn[:, 0, 0] == 9.0).float().mean().item()
+    assert abs(share - 0.75) < 0.03  # sqrt(9) : sqrt(1) : 0
+    assert not (drawn[:, 0, 0] == 0).any()
+
+
+def test_sampling_survives_dead_maps():
+    generator = torch.Generator().manual_seed(0)
+    for value in (0.0, float('nan')):
+        assert sample_maps(torch.full((5, 4, 2, 2), value), generator).shape == (5, 2, 2)
+    # negative values weigh nothing, but show which map was drawn: each of the four equally often
+    marks = -torch.arange(1.0, 5.0)[None, :, None, None].expand(4000, 4, 2, 2)
+    drawn = sample_maps(marks, generator)[:, 0, 0]
+    for mark in (-1.0, -2.0, -3.0, -4.0):
+        assert abs((drawn == mark).float().mean().item() - 0.25) < 0.03
+
+
+def test_same_generator_same_augmentation():
+    images, attention = torch.randn(4, 3, 16, 24), torch.rand(4, 5, 4, 6) ** 8
+    for augment in (attention_crop, attention_drop):
+        first = augment(images, attention, torch.Generator().manual_seed(3))
+        again = augment(images, attention, torch.Generator().manual_seed(3))
+        other = augment(images, attention, torch.Generator().manual_seed(4))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert first.shape == images.shape
+
+
+def test_crop_is_the_box_of_the_drawn_map():
+    images, attention = torch.randn(2, 3, 12, 20), torch.rand(2, 1, 3, 5) ** 5
+    crops = attention_crop(images, attention, threshold=(0.5, 0.5), padding=0.1)
+    boxes = torch.stack([naive_box(attention[index, 0], 0.5, 0.1, 12, 20) for index in range(2)])
+    torch.testing.assert_close(crops, crop_boxes(images, boxes, 12, 20))
+
+
+def test_drop_erases_exactly_the_strong_pixels():
+    images, attention = torch.randn(2, 3, 12, 20), torch.rand(2, 1, 3, 5)
+    dropped = attention_drop(images, attention, threshold=(0.3, 0.3))
+    for index in range(2):
+        enlarged = F.interpolate(attention[index:index + 1], (12, 20), mode='bilinear', align_corners=False)[0, 0]
+        for y in range(12):
+            for x in range(20):
+                keep = enlarged[y, x] < 0.3 * enlarged.max()
+                expected = images[index, :, y, x] if keep else torch.zeros(3)
+                assert torch.equal(dropped[index, :, y, x], expected)
+    assert (dropped == 0).any()
+
+
+@pytest.mark.parametrize('value', [0.0, 2.0, float('nan'), -1.0])
+def test_drop_never_erases_everything(value):
+    images = torch.randn(1, 3, 8, 8)
+    assert torch.equal(attention_drop(images, torch.full((1, 2, 4, 4), value)), images)
+
+
+@pytest.mark.parametrize('value', [0.0, 2.0, float('nan'), -1.0])
+def test_crop_of_a_dead_map_is_the_image(value):
+    images = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(attention_crop(images, torch.full((1, 2, 4, 4), value)), images, rtol=0, atol=1e-5)
+
+
+class _Refine(nn.Module):
+    def forward(self, images, attention):
+        boxes = object_box(attention, images.shape[2], images.shape[3], 0.3, 0.05)
+        return crop_boxes(images, boxes, images.shape[2], images.shape[3])
+
+
+def test_script_and_export_equal_eager():
+    images, attention = torch.randn(2, 3, 16, 24), torch.rand(2, 4, 3, 5) ** 4
+    expected = _Refine()(images, attention)
+    torch.testing.assert_close(torch.jit.script(_Refine())(images, attention), expected)
+    batch = torch.export.Dim('batch', min=2, max=16)
+    exported = torch.export.export(_Refine(), (images, attention), dynamic_shapes=({0: batch}, {0: batch}))
+    torch.testing.assert_close(exported.module()(images.repeat(2, 1, 1, 1), attention.repeat(2, 1, 1, 1)), expected.repeat(2, 1, 1, 1))
+
+
+def test_meta_device():
+    assert _Refine()(torch.empty(2, 3, 16, 24, device='meta'), torch.empty(2, 4, 3, 5, device='meta')).shape == (2, 3, 16, 24)
