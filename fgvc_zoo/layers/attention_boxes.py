@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from timm.models import register_notrace_function
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,6 +49,7 @@ def _extent(line: Tensor) -> tuple[Tensor, Tensor]:
     return first.float(), last.float()
 
 
+@register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype
 def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     """Cut one box out of each image and resize it bilinearly.
 
@@ -73,6 +75,7 @@ def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
     return F.grid_sample(images, grid, mode='bilinear', padding_mode='border', align_corners=False).to(dtype)
 
 
+@register_notrace_function
 def object_box(attention: Tensor, height: int, width: int, threshold: float = 0.1, padding: float = 0.05) -> Tensor:
     """The box of the mean over the attention maps: where WS-DAN's inference looks again.
 

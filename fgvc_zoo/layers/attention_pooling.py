@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from timm.models import register_notrace_function
 from torch import Tensor, nn
 
 
@@ -34,6 +35,7 @@ class AttentionMaps(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
 
+@torch.fx.wrap  # one node for torch.fx, which cannot trace what depends on the device
 def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 'avg') -> Tensor:
     """Pool the features once through each attention map (WS-DAN equations 2 and 3).
 
@@ -47,10 +49,11 @@ def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 
     Returns:
         (B, M, C), float32 at least, whatever autocast says: sums of half precision products overflow.
     """
-    if not torch.jit.is_scripting():
-        # matrix products would be cast down again; TorchScript has no autocast to leave
-        with torch.autocast(device_type=features.device.type, enabled=False):
-            return _pool(features, attention, pool)
+    if not torch.jit.is_scripting():  # TorchScript has no autocast to leave, nor has the meta device
+        device = features.device.type
+        if torch.amp.is_autocast_available(device):
+            with torch.autocast(device, enabled=False):  # it would cast the matrix product down again
+                return _pool(features, attention, pool)
     return _pool(features, attention, pool)
 
 
@@ -75,6 +78,7 @@ def signed_sqrt(x: Tensor, eps: float = 1e-12) -> Tensor:
     return x.sign() * (x.abs() + eps).sqrt()
 
 
+@register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype and device
 def attention_embedding(features: Tensor, attention: Tensor, pool: str = 'avg') -> Tensor:
     """The part features of an image as one unit vector: pooled, signed root, L2 over all M * C entries jointly.
 

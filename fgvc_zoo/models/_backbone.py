@@ -5,8 +5,6 @@ lists. `Backbone` looks once, at construction and on the meta device (no memory,
 settles how its output becomes a map; a model that yields no map is refused there, with the reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

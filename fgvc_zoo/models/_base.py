@@ -4,8 +4,6 @@ A method is a subclass: it says how a backbone's map becomes the classifier's in
 how (`forward`). Everything that timm, its scripts, the Hub and transformers ask of a model is here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +11,8 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from timm.models import build_model_with_cfg, group_parameters
+from timm.models._features import feature_take_indices
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
@@ -195,7 +195,7 @@ class FineGrainedModel(nn.Module):
             self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
         """Remove the stages behind the last index, and the head with `prune_head`; timm's method of this name."""
         last = len(self.feature_info) - 1
-        kept, deepest = timm.models.feature_take_indices(len(self.feature_info), indices)
+        kept, deepest = feature_take_indices(len(self.feature_info), indices)
         cut = deepest < last
         # a final 1x1 convolution behind the last stage goes with the head: nothing that remains reads it
         self.backbone.model.prune_intermediate_layers(kept, prune_norm=prune_norm, prune_head=prune_head or cut)

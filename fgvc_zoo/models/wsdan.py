@@ -7,8 +7,6 @@ attention map gives the object's box, the box is enlarged and classified again, 
 How it is trained (attention-guided crops and drops, attention regularisation) is the task's part, not the model's.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch
