@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import Tensor
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / 'manifest.yaml'
@@ -35,7 +37,7 @@ class Checkpoint:
         metrics: Test accuracies in percent: top1, top5, mean_per_class, raw and refined top1.
         results: Path of the result file in the repository.
         default: True for the tag that `pretrained=True` without a tag means.
-        golden: Logits of the fixed test image of `golden_input`, rounded to float32: how an intact checkpoint answers.
+        golden: First logits of the image of `golden_input`: how an intact checkpoint answers.
     """
 
     architecture: str
@@ -85,6 +87,13 @@ def load_manifest() -> tuple[Checkpoint, ...]:
         if unknown := set(entry) - known:
             raise ValueError(f'{MANIFEST.name}: unknown keys {sorted(unknown)} in {entry.get("architecture")}')
     return tuple(Checkpoint(**entry) for entry in entries)
+
+
+def golden_input(size: int) -> Tensor:
+    """The fixed image of the golden logits: (1, 3, size, size) float32, smooth waves in [-1, 1] made without a random generator."""
+    axis = torch.linspace(0, 1, size)
+    waves = [torch.outer(torch.sin((9 + 4 * channel) * axis), torch.cos((5 + 3 * channel) * axis)) for channel in range(3)]
+    return torch.stack(waves)[None]
 
 
 def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

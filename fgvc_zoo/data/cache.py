@@ -6,15 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from fgvc_zoo.data.images import image_size, load_image
-
-if TYPE_CHECKING:
-    from fgvc_zoo.data._base import ImageDataset
 
 _PROBES = 64
 
@@ -56,18 +52,17 @@ def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def cache_bytes(dataset: ImageDataset, size: int) -> int:
-    """Estimate what `dataset.cache(size)` will hold, in bytes.
+def cache_bytes(paths: Sequence[Path], size: int) -> int:
+    """Estimate what `decode_all(paths, size)` will hold, in bytes.
 
-    The sizes come from the headers of about 64 images spread over the data set.
+    The sizes come from the headers of about 64 images spread over the paths.
 
     Raises:
         ImageError: One of those images cannot be read.
     """
-    count = len(dataset)
-    step = max(1, count // _PROBES)
-    probes = [shrunk_size(image_size(path), size) for path in dataset.paths[::step]]
-    return round(count * 3 * sum(width * height for width, height in probes) / len(probes))
+    step = max(1, len(paths) // _PROBES)
+    probes = [shrunk_size(image_size(path), size) for path in paths[::step]]
+    return round(len(paths) * 3 * sum(width * height for width, height in probes) / len(probes))
 
 
 def fits_in_memory(nbytes: int) -> bool:

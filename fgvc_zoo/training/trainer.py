@@ -256,7 +256,7 @@ class _Run:
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             wanted = self.config.cache
             if wanted is None:
-                wanted = fits_in_memory(cache_bytes(dataset, size))
+                wanted = fits_in_memory(cache_bytes(dataset.paths, size))
             if wanted:
                 shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), parts='')
                 dataset.cache(size, progress=lambda done, count, shown=shown: bar.update(shown, completed=done, total=count))

@@ -50,10 +50,10 @@ def test_cache_bytes(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new('1', (40 if number < 76 else 80, 20)).save(path)
     dataset = ImageFolder(tmp_path / 'zoo', 'train')
-    assert cache_bytes(dataset, 10) == (76 * 20 + 74 * 40) * 10 * 3
-    assert cache_bytes(dataset, 50) == (76 * 40 + 74 * 80) * 20 * 3
+    assert cache_bytes(dataset.paths, 10) == (76 * 20 + 74 * 40) * 10 * 3
+    assert cache_bytes(dataset.paths, 50) == (76 * 40 + 74 * 80) * 20 * 3
     dataset.cache(10)
-    assert dataset._cache is not None and sum(array.nbytes for array in dataset._cache) == cache_bytes(dataset, 10)
+    assert dataset._cache is not None and sum(array.nbytes for array in dataset._cache) == cache_bytes(dataset.paths, 10)
 
 
 def test_a_quarter_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

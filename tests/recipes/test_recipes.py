@@ -25,10 +25,10 @@ def test_methods_differ_from_the_baseline_only_where_the_method_does():
 def test_overrides_of_layout_and_folder(tmp_path):
     path = tmp_path / 'mine.yaml'
     path.write_text('extends: baseline\ndefaults: {task: baseline, lr: 0.5}\n'
-                    'data:\n  cub200: {lr: 0.25, epochs: 7}\n  cub50: {lr: 0.125}\n')
+                    'data:\n  cub200: {lr: 0.25, epochs: 7}\n  mine: {lr: 0.125}\n')
     assert load_recipe(str(path)).lr == 0.5
     assert load_recipe(str(path), 'cub200:somewhere/else').lr == 0.25
-    recipe = load_recipe(str(path), 'cub200:somewhere/cub50')
+    recipe = load_recipe(str(path), 'cub200:somewhere/mine')
     assert (recipe.lr, recipe.epochs, recipe.name) == (0.125, 7, 'mine')
 
 
