@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from torchvision.ops import box_iou
 
 from fgvc_zoo.data import ImageDataset, image_size
+from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.version import __version__
 
 _BINS = 15
@@ -25,7 +26,7 @@ _BINS = 15
 
 @torch.inference_mode()
 def evaluate(
-        model: nn.Module,
+        model: TimmModel,
         dataset: ImageDataset,
         batch_size: int = 32,
         workers: int = 0,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fgvc_zoo.data import inverse_normalize
 from fgvc_zoo.layers import crop_boxes
-from fgvc_zoo.loading import class_names, eval_transform_for
+from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 
 _PANEL = 320
 _MARGIN = 12
@@ -21,7 +23,7 @@ _COLORS = np.array([(13, 8, 60), (84, 2, 124), (158, 40, 118), (212, 75, 88), (2
 
 
 @torch.inference_mode()
-def explain_image(model: nn.Module, image: Image.Image, top: int = 3) -> Image.Image:
+def explain_image(model: TimmModel, image: Image.Image, top: int = 3) -> Image.Image:
     """What the model sees, where it attends, what it looks at again, and its best answers.
 
     Args:
@@ -54,7 +56,7 @@ def explain_image(model: nn.Module, image: Image.Image, top: int = 3) -> Image.I
     return _compose(panels, answers)
 
 
-def _picture(tensor: Tensor, cfg: dict) -> Image.Image:
+def _picture(tensor: Tensor, cfg: dict[str, Any]) -> Image.Image:
     return Image.fromarray(inverse_normalize(tensor, cfg['mean'], cfg['std'])).resize((_PANEL, _PANEL), Image.Resampling.BICUBIC)
 
 

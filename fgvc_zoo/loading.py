@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -17,10 +18,13 @@ from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.data import eval_transform
 
+# an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
+TimmModel = Any
+
 _PICKLES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.tar')
 
 
-def load_model(name: str, device: torch.device | str = 'cpu') -> nn.Module:
+def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
     """A trained model in eval mode.
 
     Args:
@@ -41,7 +45,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> nn.Module:
     return model.eval().to(device)
 
 
-def _load_registered(name: str) -> nn.Module:
+def _load_registered(name: str) -> TimmModel:
     trained = {item.name: item for item in load_manifest()}
     defaults = {item.architecture: item for item in load_manifest() if item.default}
     item = trained.get(name) or defaults.get(name)
@@ -58,7 +62,7 @@ def _load_registered(name: str) -> nn.Module:
     return timm.create_model(item.name, pretrained=True)
 
 
-def _load_folder(folder: Path) -> nn.Module:
+def _load_folder(folder: Path) -> TimmModel:
     if folder.suffix in _PICKLES:
         raise UserError(f"'{folder}' is a pickle, which can run any code when it is loaded; this package only reads .safetensors")
     if not folder.is_dir():
@@ -103,13 +107,13 @@ def _check_finite(model: nn.Module, name: str) -> None:
             raise UserError(f"the weights of '{name}' are not finite (NaN or infinity in {key}); they cannot be used")
 
 
-def class_names(model: nn.Module) -> list[str]:
+def class_names(model: TimmModel) -> list[str]:
     """The model's classes in the order of its logits; 'class 0', ... where it does not say."""
     names = model.pretrained_cfg.get('label_names')
     return list(names) if names else [f'class {index}' for index in range(model.num_classes)]
 
 
-def eval_transform_for(model: nn.Module) -> Callable[[Image.Image], Tensor]:
+def eval_transform_for(model: TimmModel) -> Callable[[Image.Image], Tensor]:
     """How the model wants its pictures: RGB -> normalised float32 (3, S, S)."""
     cfg = model.pretrained_cfg
     return eval_transform(

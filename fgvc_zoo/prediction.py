@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgvc_zoo.data import ImageError, load_image
-from fgvc_zoo.loading import class_names, eval_transform_for
+from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prediction:
 
 @torch.inference_mode()
 def predict(
-        model: nn.Module, paths: Sequence[str | Path], top: int = 5, batch_size: int = 16) -> Iterator[Prediction]:
+        model: TimmModel, paths: Sequence[str | Path], top: int = 5, batch_size: int = 16) -> Iterator[Prediction]:
     """Classify image files.
 
     Args:

@@ -29,7 +29,8 @@ def dist(tmp_path_factory):
 
 def test_wheel_holds_the_package_and_nothing_else(dist):
     wheel, = dist.glob('*.whl')
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
     tops = {name.split('/')[0] for name in names}
     assert tops == {'fgvc_zoo', 'fgvc_zoo_cli.py', next(top for top in tops if top.endswith('.dist-info'))}
     source = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'fgvc_zoo').rglob('*')
@@ -41,7 +42,8 @@ def test_wheel_holds_the_package_and_nothing_else(dist):
 
 def test_sdist_holds_what_is_needed_to_build_and_test(dist):
     archive, = dist.glob('*.tar.gz')
-    names = {name.partition('/')[2] for name in tarfile.open(archive).getnames()}
+    with tarfile.open(archive) as content:
+        names = {name.partition('/')[2] for name in content.getnames()}
     assert {'LICENSE', 'README.md', 'CONTRIBUTING.md', 'setup.cfg', 'pyproject.toml', 'tests/test_packaging.py', 'fgvc_zoo_cli.py',
             'examples/LICENSE', 'fgvc_zoo/checkpoints/manifest.yaml'} <= names
     assert not any('__pycache__' in name or name.startswith('runs') for name in names)

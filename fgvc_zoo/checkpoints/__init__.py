@@ -96,7 +96,7 @@ def golden_input(size: int) -> Tensor:
     return torch.stack(waves)[None]
 
 
-def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """timm pretrained configs of one method: its architectures' own, and one more for each checkpoint in the manifest.
 
     Args:

@@ -10,14 +10,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.cli._common import choose_device, progress_bar
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import evaluate, result_record, write_json
-from fgvc_zoo.loading import class_names, eval_transform_for, load_model
+from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
 from fgvc_zoo.recipes import recipe_for
 
 
@@ -41,7 +40,7 @@ def run(
     return record
 
 
-def _check_classes(model: nn.Module, names: list[str], name: str) -> None:
+def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
     known = class_names(model)
     if len(known) != len(names):
         raise UserError(f"'{name}' knows {len(known)} classes, the data have {len(names)}; they do not belong together")
@@ -51,7 +50,7 @@ def _check_classes(model: nn.Module, names: list[str], name: str) -> None:
                         f"{different[0][1]!r}")
 
 
-def _record(name: str, model: nn.Module, data: str, split: str, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
     """What is known of the model's training comes from its run folder or from the manifest."""
     folder = Path(name.removeprefix('local-dir:'))
     cfg = model.pretrained_cfg

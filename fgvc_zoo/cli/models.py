@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatch
+from typing import Any
 
 import timm
 from rich.console import Console
@@ -33,11 +34,12 @@ def run(pattern: str, as_json: bool) -> None:
     Console().print(table)
 
 
-def _rows() -> list[dict]:
-    rows = []
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for method in (name for name in TASKS if name != 'baseline'):
         for name in timm.list_models(module=method):
-            size = timm.get_pretrained_cfg_value(name, 'input_size')[-1]
+            cfg = timm.get_pretrained_cfg(name)
+            size = cfg.input_size[-1] if cfg else None
             rows.append(dict(name=name, input_size=size, weights=False, num_classes=None, top1=None, data=None))
             rows.extend(
                 dict(name=item.name, input_size=item.input_size, weights=True, num_classes=item.num_classes,

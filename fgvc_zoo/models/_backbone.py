@@ -5,9 +5,10 @@ lists. `Backbone` looks once, at construction and on the meta device (no memory,
 settles how its output becomes a map; a model that yields no map is refused there, with the reason.
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -20,7 +21,8 @@ class Backbone(nn.Module):
     """A timm model cut at one stage, giving an NCHW map.
 
     The map is what the model's own classifier pools (`stage=None`), or the output of one of its stages; everything behind that
-    point is removed, so that no parameter is left without a gradient.
+    point is removed. What timm keeps although the map does not depend on it (a second branch, a convolution behind the pooling) is
+    frozen, so that every parameter that requires a gradient gets one.
 
     Attributes:
         model: The pruned timm model; its state dict keys are timm's.
@@ -59,7 +61,7 @@ class Backbone(nn.Module):
             dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.model = _create(name, pretrained, in_chans, img_size, args or {}, device, dtype)
+        self.model: Any = _create(name, pretrained, in_chans, img_size, args or {}, device, dtype)
         self.pretrained_cfg: dict[str, Any] = dict(self.model.pretrained_cfg)
         if before_pruning is not None:
             before_pruning(self.model)
@@ -68,23 +70,28 @@ class Backbone(nn.Module):
         self.stage = _resolve_stage(name, self.model, stage)
         self._prune(name, size, in_chans, keep_final_layers=stage is None)
 
-        features, mapped = _probe(self.model, self.stage, size, in_chans)
-        prefix_tokens = 0
-        via_intermediates, channels_last, tokens = False, False, False
-        if isinstance(features, Tensor) and features.ndim == 4:
+        look = _probe(self.model, self.stage, size, in_chans)
+        features, mapped = look.features, look.mapped
+        # a stage that is asked for by index must not pass through layers behind it (NFNet keeps its final convolution)
+        direct = stage is None or mapped is None or look.behind_features == look.behind_mapped
+        tokens, channels_last, via_intermediates, prefix_tokens = False, False, False, 0
+        if direct and isinstance(features, Tensor) and features.ndim == 4:
             channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
             shape = _to_nchw(features).shape if channels_last else features.shape
-        elif isinstance(features, Tensor) and features.ndim == 3 and mapped is not None:
-            prefix_tokens = features.shape[1] - mapped.shape[2] * mapped.shape[3]
-            tokens = prefix_tokens >= 0 and features.shape[2] == mapped.shape[1]
-            via_intermediates = not tokens
-            shape = mapped.shape
         elif mapped is not None:
-            via_intermediates = True
             shape = mapped.shape
+            cells = shape[2] * shape[3]
+            tokens = (direct and isinstance(features, Tensor) and features.ndim == 3
+                      and features.shape[1] >= cells and features.shape[2] == shape[1])
+            via_intermediates = not tokens
+            prefix_tokens = features.shape[1] - cells if tokens else 0
         else:
             raise UserError(f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates "
                             "returns one), choose another")
+        used = look.behind_mapped if via_intermediates else look.behind_features
+        for key, parameter in self.model.named_parameters():
+            if key not in used:
+                parameter.requires_grad_(False)
         self.tokens = tokens
         self.channels_last = channels_last
         self.intermediates = via_intermediates
@@ -98,10 +105,10 @@ class Backbone(nn.Module):
     def _prune(self, name: str, size: tuple[int, int], in_chans: int, keep_final_layers: bool) -> None:
         """Remove what lies behind the map. Layers between the last stage and the pooling stay when `keep_final_layers`."""
         last = len(_stages(self.model)) - 1
-        features, mapped = _probe(self.model, self.stage, size, in_chans)
+        look = _probe(self.model, self.stage, size, in_chans)
         has_final_layers = (
-            self.stage == last and isinstance(features, Tensor) and features.ndim == 4 and mapped is not None
-            and set(features.shape[1:]) != set(mapped.shape[1:]))
+            self.stage == last and isinstance(look.features, Tensor) and look.features.ndim == 4 and look.mapped is not None
+            and set(look.features.shape[1:]) != set(look.mapped.shape[1:]))
         if keep_final_layers and has_final_layers:
             self.model.reset_classifier(0, '')
             return
@@ -140,7 +147,7 @@ def _create(
         args: dict[str, Any],
         device: torch.device | str | None,
         dtype: torch.dtype | None,
-) -> nn.Module:
+) -> Any:
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"timm has no backbone '{name}'{nearest(name, timm.list_models())}")
     overlay = None
@@ -157,12 +164,12 @@ def _create(
         name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device, dtype=dtype, **args)
 
 
-def _stages(model: nn.Module) -> list[dict[str, Any]]:
+def _stages(model: Any) -> list[dict[str, Any]]:
     info = model.feature_info
     return list(getattr(info, 'info', info))
 
 
-def _resolve_stage(name: str, model: nn.Module, stage: int | None) -> int:
+def _resolve_stage(name: str, model: Any, stage: int | None) -> int:
     if not getattr(model, 'feature_info', None):
         raise UserError(f"backbone '{name}' does not describe its stages (feature_info), choose another")
     count = len(_stages(model))
@@ -180,39 +187,61 @@ def _probe_size(cfg: dict[str, Any], img_size: int | tuple[int, int] | None) -> 
     return tuple(cfg['input_size'][-2:])
 
 
-def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> tuple[Any, Tensor | None]:
-    """What forward_features and forward_intermediates return, as shapes: both run on meta copies of the parameters."""
-    tensors = {key: value.to('meta') for key, value in [*model.named_parameters(), *model.named_buffers()]}
-    dtype = next(model.parameters()).dtype
-    image = torch.empty(2, in_chans, *size, device='meta', dtype=dtype)
+class _Look(NamedTuple):
+    """What a timm model does, as shapes.
 
-    class Probe(nn.Module):
-        def __init__(self, call: Callable[[Tensor], Any]) -> None:
-            super().__init__()
-            self.model = model
-            self.call = call
+    Attributes:
+        features: What forward_features returns; None if it fails.
+        mapped: The stage's map (B, C, h, w) through forward_intermediates; None if there is none.
+        behind_features: Names of the parameters that `features` depends on.
+        behind_mapped: Names of the parameters that `mapped` depends on.
+    """
 
-        def forward(self, x: Tensor) -> Any:
-            return self.call(x)
+    features: Any
+    mapped: Tensor | None
+    behind_features: set[str]
+    behind_mapped: set[str]
 
-    def run(call: Callable[[Tensor], Any]) -> Any:
-        prefixed = {f'model.{key}': value for key, value in tensors.items()}
-        try:
-            return torch.func.functional_call(Probe(call), prefixed, (image,))
-        except Exception:  # any failure means the same here: this route gives no map
-            return None
 
-    training = model.training
-    model.eval()
-    with torch.no_grad(), torch.device('meta'):
-        features = run(lambda x: model.forward_features(x))
-        mapped = run(lambda x: _intermediate(model, x, stage))
-    model.train(training)
-    return features, mapped if isinstance(mapped, Tensor) and mapped.ndim == 4 else None
+def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> _Look:
+    """Run both routes to a map on a copy of the model whose parameters have no memory."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.device('meta'):
+        memo = {id(parameter): nn.Parameter(parameter.detach().to('meta'), parameter.is_floating_point())
+                for parameter in model.parameters()}
+        twin = copy.deepcopy(model, {**memo, **{id(buffer): buffer.to('meta') for buffer in model.buffers()}}).eval()
+        image = torch.empty(2, in_chans, *size, dtype=next(model.parameters()).dtype)
+
+        def run(call: Callable[[Tensor], Any]) -> Any:
+            try:
+                return call(image)
+            except Exception:  # any failure means the same here: this route gives no map
+                return None
+
+        features = run(twin.forward_features)
+        mapped = run(lambda x: _intermediate(twin, x, stage))
+    if not (isinstance(mapped, Tensor) and mapped.ndim == 4):
+        mapped = None
+    return _Look(features, mapped, _parameters_behind(features, twin), _parameters_behind(mapped, twin))
+
+
+def _parameters_behind(output: Any, model: nn.Module) -> set[str]:
+    """Names of the parameters that a tensor was computed from, read off its autograd graph."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found, seen = set(), set()
+    nodes = [output.grad_fn] if isinstance(output, Tensor) else []
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, 'variable', None)) in names:  # the leaves of the graph hold their parameter
+            found.add(names[id(node.variable)])
+        nodes.extend(parent for parent, _ in node.next_functions)
+    return found
 
 
 @torch.jit.ignore
-def _intermediate(model: nn.Module, x: Tensor, stage: int) -> Tensor:
+def _intermediate(model: Any, x: Tensor, stage: int) -> Tensor:
     """One stage's map in NCHW through timm's forward_intermediates, normalised where the model allows it."""
     options = dict(indices=[stage], output_fmt='NCHW', intermediates_only=True)
     try:

@@ -6,12 +6,11 @@ how (`forward`). Everything that timm, its scripts, the Hub and transformers ask
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import timm
 import torch
 from timm.models import build_model_with_cfg, group_parameters
-from timm.models._features import feature_take_indices
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
@@ -64,6 +63,8 @@ class FineGrainedModel(nn.Module):
         global_pool: How `embed` pools; '' makes `forward` return the map.
         feature_info: Stages of the backbone, as timm describes them.
     """
+
+    pretrained_cfg: dict[str, Any]  # set by timm's builder
 
     def __init__(
             self,
@@ -210,6 +211,9 @@ class FineGrainedModel(nn.Module):
         self.reset_classifier(0, '')
 
 
+Model = TypeVar('Model', bound=FineGrainedModel)
+
+
 def mean_prediction(first: Tensor, second: Tensor) -> Tensor:
     """Log of the mean of two predictions' probabilities.
 
@@ -240,7 +244,9 @@ def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any)
         input_size: Side of the square input in pixels; the backbone's own if None.
         overrides: Further entries of timm's PretrainedCfg, e.g. `pool_size`.
     """
-    cfg = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    cfg = timm.get_pretrained_cfg(backbone)
+    if cfg is None:
+        raise UserError(f"timm has no backbone '{backbone}'{nearest(backbone, timm.list_models())}")
     channels, height, width = cfg.input_size
     size = (channels, input_size, input_size) if input_size else (channels, height, width)
     first_conv = cfg.first_conv
@@ -255,7 +261,7 @@ def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any)
 
 
 def build(
-        model_cls: type[FineGrainedModel], variant: str, pretrained: bool, **kwargs: Any) -> FineGrainedModel:
+        model_cls: type[Model], variant: str, pretrained: bool, **kwargs: Any) -> Model:
     """timm's builder with the feature extraction that a nested backbone needs.
 
     Raises:
@@ -271,7 +277,7 @@ def build(
         model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)), **kwargs)
 
 
-def build_over(model_cls: type[FineGrainedModel], variant: str, pretrained: bool, **kwargs: Any) -> FineGrainedModel:
+def build_over(model_cls: type[Model], variant: str, pretrained: bool, **kwargs: Any) -> Model:
     """`build` for the bare method name: the configuration follows `backbone=`, unless a saved model brings its own."""
     if isinstance(kwargs.get('pretrained_cfg'), dict) or 'backbone' not in kwargs:
         return build(model_cls, variant, pretrained, **kwargs)

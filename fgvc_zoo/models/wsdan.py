@@ -91,7 +91,7 @@ class WSDAN(FineGrainedModel):
                             f"(choose from {', '.join(ATTENTION_INITS)})")
         slices: list[dict[str, Tensor]] = []
 
-        def keep_slice(model: nn.Module) -> None:
+        def keep_slice(model: Any) -> None:
             slices.append(_mixed_7a_slice(model, stage, num_maps))
 
         body = Backbone(
@@ -159,7 +159,7 @@ class WSDAN(FineGrainedModel):
         self.attention = nn.Identity()
 
 
-def _mixed_7a_slice(model: nn.Module, stage: int | None, num_maps: int) -> dict[str, Tensor]:
+def _mixed_7a_slice(model: Any, stage: int | None, num_maps: int) -> dict[str, Tensor]:
     """The first channels of the 1x1 convolution and batch norm that open Inception-v3's Mixed_7a, as AttentionMaps' state."""
     if not hasattr(model, 'Mixed_7a') or stage not in (-2, 3):
         raise UserError("attention_init 'pretrained_slice' needs backbone 'inception_v3' at stage -2 (Mixed_6e)")
@@ -171,7 +171,7 @@ def _mixed_7a_slice(model: nn.Module, stage: int | None, num_maps: int) -> dict[
         for part in ('conv', 'bn') for name, tensor in getattr(source, part).state_dict().items()}
 
 
-_PAPER = dict(paper_name='See Better Before Looking Closer', paper_ids='arXiv:1901.09891')
+_PAPER: dict[str, Any] = dict(paper_name='See Better Before Looking Closer', paper_ids='arXiv:1901.09891')
 _CFGS = {
     'wsdan': backbone_cfg('resnet50', pool_size=(7, 7), **_PAPER),
     'wsdan_inception_v3': backbone_cfg('inception_v3', input_size=448, min_input_size=(3, 299, 299), pool_size=(26, 26), **_PAPER),

@@ -117,7 +117,8 @@ def _augmentation(value: Augmentation | dict[str, Any]) -> Augmentation:
     for key in value:
         if key not in known:
             raise UserError(f"recipe key 'augmentation.{key}' is not known{nearest(key, known)}")
-    return Augmentation(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+    return Augmentation(**values)
 
 
 def recipe_names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from timm.task import TrainingTask
@@ -12,7 +13,7 @@ from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.tasks.baseline import BaselineTask
 from fgvc_zoo.tasks.wsdan import WSDANTask
 
-TASKS: dict[str, type[TrainingTask]] = {'baseline': BaselineTask, 'wsdan': WSDANTask}
+TASKS: dict[str, Callable[..., TrainingTask]] = {'baseline': BaselineTask, 'wsdan': WSDANTask}
 
 
 def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
@@ -23,7 +24,7 @@ def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
     """
     if name not in TASKS:
         raise UserError(f"there is no task '{name}'{nearest(name, TASKS)} (there are {', '.join(TASKS)})")
-    known = [key for key in inspect.signature(TASKS[name].__init__).parameters if key not in ('self', 'model')]
+    known = [key for key in inspect.signature(TASKS[name]).parameters if key != 'model']
     for key in args:
         if key not in known:
             raise UserError(f"task '{name}' has no argument '{key}'{nearest(key, known)} (it has {', '.join(known)})")

@@ -55,14 +55,15 @@ class WSDANTask(TrainingTask):
         super().__init__(verbose=False)
         if not isinstance(model, WSDAN) or model.num_classes == 0:
             raise UserError("the task 'wsdan' trains a WS-DAN model with classes, such as wsdan_tf_efficientnet_lite0")
-        self.trainable_module = model
+        self.trainable_module: WSDAN = model
         self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
         self.center_weight = center_weight
         self.center_beta = center_beta
         self.center_rule = center_rule
-        self.crop_threshold = tuple(crop_threshold)
-        self.drop_threshold = tuple(drop_threshold)
+        self.crop_threshold = crop_threshold
+        self.drop_threshold = drop_threshold
         self.crop_padding = crop_padding
+        self.centers: Tensor
         self.register_buffer('centers', torch.zeros(model.num_classes, model.head_hidden_size))
 
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:

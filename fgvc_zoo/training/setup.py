@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data import EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
+from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
 
 
-def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_backbone: bool | str) -> nn.Module:
+def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_backbone: bool | str) -> TimmModel:
     """A model to train: this zoo's, or any timm model.
 
     Its pretrained_cfg says what the run will use (input size, crop, class names), so that whoever loads it later needs no more.
@@ -34,6 +35,7 @@ def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_bac
     """
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
+    model: TimmModel
     args: dict[str, Any] = dict(recipe.model_args, num_classes=dataset.num_classes)
     if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
@@ -57,7 +59,7 @@ def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_bac
     return model
 
 
-def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(model: TimmModel, recipe: Recipe) -> list[dict[str, Any]]:
     """Optimizer groups: learning rates by depth, higher or lower ones for new layers, no weight decay on vectors.
 
     A backbone layer that is d groups from the last has `lr_scale` = layer_decay ** d; below `frozen_below` it is frozen
@@ -82,7 +84,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def train_mode(task: nn.Module, model: nn.Module, recipe: Recipe) -> None:
+def train_mode(task: nn.Module, model: TimmModel, recipe: Recipe) -> None:
     """Training mode, except for batch norms that keep their pretrained statistics.
 
     Those are the backbone's with `freeze_bn`, and any whose parameters are frozen.
@@ -95,7 +97,7 @@ def train_mode(task: nn.Module, model: nn.Module, recipe: Recipe) -> None:
                 module.eval()
 
 
-def _origin(model: nn.Module, name: str) -> str:
+def _origin(model: TimmModel, name: str) -> str:
     """Where a parameter belongs: 'head' (the classifier), 'new' (a method's own layers) or 'backbone'."""
     heads = model.pretrained_cfg.get('classifier') or ()
     heads = (heads,) if isinstance(heads, str) else heads

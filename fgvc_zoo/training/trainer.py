@@ -11,6 +11,7 @@ import json
 import platform
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,19 @@ import timm
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from timm.models._hub import save_config_for_hf
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import EpochSampler, cache_bytes, fits_in_memory
+from fgvc_zoo.data import EpochSampler, ImageDataset, cache_bytes, fits_in_memory
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate
+from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
@@ -152,7 +154,7 @@ class _Run:
             self.dataset, self.sampler, recipe.batch_size, config.workers, pin=self.accelerator.device.type == 'cuda')
         self.steps_per_epoch = len(self.dataset) // (recipe.batch_size * world)
 
-        self.model.to(self.accelerator.device, memory_format=torch.channels_last)
+        self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
         task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
         task.to(self.accelerator.device)
         optimizer = create_optimizer_v2(
@@ -210,7 +212,7 @@ class _Run:
             self.history.write_csv()
 
     @property
-    def final_model(self) -> nn.Module:
+    def final_model(self) -> TimmModel:
         """The weights that are kept: the averaged ones, or the last."""
         return self.ema.module if self.ema else self.model
 
@@ -259,10 +261,10 @@ class _Run:
                 wanted = fits_in_memory(cache_bytes(dataset.paths, size))
             if wanted:
                 shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), parts='')
-                dataset.cache(size, progress=lambda done, count, shown=shown: bar.update(shown, completed=done, total=count))
+                dataset.cache(size, progress=partial(_advance, bar, shown))
                 bar.remove_task(shown)
 
-    def _train_epoch(self, bar: Progress, shown: Any) -> None:
+    def _train_epoch(self, bar: Progress, shown: TaskID) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         train_mode(self.prepared, self.model, self.recipe)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
@@ -327,7 +329,7 @@ class _Run:
         row.update(images_per_second=round(rate, 1), seconds=round(self.meters.seconds, 1))
         last = self.epoch + 1 == self.recipe.epochs
         if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
-            row.update(self._measure())
+            row.update(self._measure(self.eval_dataset))
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if not self.config.progress:
@@ -335,15 +337,19 @@ class _Run:
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, _Meters()
         self._save()
 
-    def _measure(self) -> dict[str, float]:
+    def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent."""
         if not self.accelerator.is_main_process:
             return {}
         model = self.final_model
         was_training = model.training
         model.eval()
-        metrics = evaluate(model, self.eval_dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
+        metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
         model.train(was_training)
         row = {f'{self.config.eval_split}_top1': metrics['top1']}
         row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in ('raw', 'refined') if name in metrics})
         return row
+
+
+def _advance(bar: Progress, shown: TaskID, done: int, total: int) -> None:
+    bar.update(shown, completed=done, total=total)

@@ -24,7 +24,8 @@ from fgvc_zoo.training import TrainConfig, train, trainer
 import torch
 torch.set_num_threads(1)
 trainer.CHECKPOINT_SECONDS = 0.02  # a checkpoint every few steps, so that a run also resumes in the middle of an epoch
-recipe = load_recipe('wsdan').replace(epochs=3, batch_size=4, input_size=48, **{'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4})
+recipe = load_recipe('wsdan').replace(
+    epochs=3, batch_size=4, input_size=48, **{'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4})
 train(TrainConfig('wsdan', sys.argv[1], sys.argv[2], recipe, seed=3, pretrained_backbone=False, workers=0, resume=True,
                   device='cpu', progress=False))
 '''
