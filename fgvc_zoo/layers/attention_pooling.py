@@ -35,7 +35,6 @@ class AttentionMaps(nn.Module):
         return self.act(self.bn(self.conv(x)))
 
 
-@torch.fx.wrap  # one node for torch.fx, which cannot trace what depends on the device
 def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 'avg') -> Tensor:
     """Pool the features once through each attention map (WS-DAN equations 2 and 3).
 

@@ -21,8 +21,8 @@ class Backbone(nn.Module):
     """A timm model cut at one stage, giving an NCHW map.
 
     The map is what the model's own classifier pools (`stage=None`), or the output of one of its stages; everything behind that
-    point is removed. What timm keeps although the map does not depend on it (a second branch, a convolution behind the pooling) is
-    frozen, so that every parameter that requires a gradient gets one.
+    point is removed. What timm keeps although the map does not depend on it (a second branch, a convolution behind the
+    pooling) is frozen, so that every parameter that requires a gradient gets one.
 
     Attributes:
         model: The pruned timm model; its state dict keys are timm's.
@@ -208,7 +208,7 @@ def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -
     with torch.inference_mode(False), torch.enable_grad(), torch.device('meta'):
         memo = {id(parameter): nn.Parameter(parameter.detach().to('meta'), parameter.is_floating_point())
                 for parameter in model.parameters()}
-        twin = copy.deepcopy(model, {**memo, **{id(buffer): buffer.to('meta') for buffer in model.buffers()}}).eval()
+        twin: Any = copy.deepcopy(model, {**memo, **{id(buffer): buffer.to('meta') for buffer in model.buffers()}}).eval()
         image = torch.empty(2, in_chans, *size, dtype=next(model.parameters()).dtype)
 
         def run(call: Callable[[Tensor], Any]) -> Any:
@@ -228,7 +228,7 @@ def _parameters_behind(output: Any, model: nn.Module) -> set[str]:
     """Names of the parameters that a tensor was computed from, read off its autograd graph."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found, seen = set(), set()
-    nodes = [output.grad_fn] if isinstance(output, Tensor) else []
+    nodes: list[Any] = [output.grad_fn] if isinstance(output, Tensor) else []
     while nodes:
         node = nodes.pop()
         if node is None or node in seen:
