@@ -21,6 +21,7 @@ class History:
     def __init__(self, folder: Path, rows: list[dict[str, Any]] | None = None) -> None:
         self.folder = folder
         self.rows = list(rows or [])
+        self._writer: Any = None
 
     def add(self, row: dict[str, Any]) -> None:
         """Take one epoch's row and bring every file up to date."""
@@ -42,13 +43,15 @@ class History:
         atomic_write(self.folder / 'history.csv', write)
 
     def _write_tensorboard(self, row: dict[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
 
-        # purge_step hides what a killed run had written for this and later epochs
-        with SummaryWriter(str(self.folder / 'tensorboard'), purge_step=row['epoch']) as writer:
-            for key, value in row.items():
-                if isinstance(value, (int, float)) and key != 'epoch':
-                    writer.add_scalar(key, value, row['epoch'])
+            # purge_step hides what a killed run had written for this and later epochs
+            self._writer = SummaryWriter(str(self.folder / 'tensorboard'), purge_step=row['epoch'])
+        for key, value in row.items():
+            if isinstance(value, (int, float)) and key != 'epoch':
+                self._writer.add_scalar(key, value, row['epoch'])
+        self._writer.flush()
 
     def write_curves(self) -> None:
         """curves.png: the losses, the accuracies and the learning rate against the epoch."""

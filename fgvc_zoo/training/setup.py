@@ -19,7 +19,7 @@ from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
 
 
-def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_backbone: bool | str) -> TimmModel:
+def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone: bool | str) -> TimmModel:
     """A model to train: this zoo's, or any timm model.
 
     Its pretrained_cfg says what the run will use (input size, crop, class names), so that whoever loads it later needs no more.
@@ -27,7 +27,7 @@ def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_bac
     Args:
         name: Registered name.
         recipe: Gives model_args, input_size and crop_pct.
-        dataset: Gives the classes.
+        num_classes: Classes.
         pretrained_backbone: True for timm's ImageNet weights, or the path of a safetensors file with them.
 
     Raises:
@@ -36,7 +36,7 @@ def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_bac
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
     model: TimmModel
-    args: dict[str, Any] = dict(recipe.model_args, num_classes=dataset.num_classes)
+    args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
     if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
     module = timm.model_entrypoint(name.split('.')[0]).__module__
@@ -51,7 +51,7 @@ def build_model(name: str, recipe: Recipe, dataset: ImageDataset, pretrained_bac
         model = timm.create_model(name, pretrained=pretrained_backbone, **args)
     channels = model.pretrained_cfg['input_size'][0]
     model.pretrained_cfg.update(
-        input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=dataset.num_classes)
+        input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=num_classes)
     # where the weights came from is this run's business; whoever loads the result must not fetch them again
     model._model_args = {key: value for key, value in model._model_args.items() if key not in ('pretrained_backbone', 'num_classes')}
     for key in ('file', 'url', 'hf_hub_id', 'source'):

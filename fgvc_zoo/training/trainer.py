@@ -18,7 +18,6 @@ from typing import Any
 import timm
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from timm.models._hub import save_config_for_hf
@@ -28,7 +27,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import EpochSampler, ImageDataset, cache_bytes, fits_in_memory
+from fgvc_zoo.data import EpochSampler, ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate
 from fgvc_zoo.loading import TimmModel
@@ -130,25 +129,20 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder, self.recipe = config, folder, config.recipe
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        # the loaders are sharded by our sampler, which also knows where to resume
-        self.accelerator = Accelerator(
-            cpu=cpu, mixed_precision=config.amp or 'no', dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False))
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision=config.amp or 'no')
         if cpu:
             keep_freed_memory()
         torch.manual_seed(config.seed)
         recipe = self.recipe
 
-        plain = train_dataset(config.data, config.train_split, recipe, dict(mean=(0.5,), std=(0.5,), interpolation='bicubic'), config.seed)
-        self.model = build_model(config.model, recipe, plain, config.pretrained_backbone)
-        self.class_names = plain.class_names
+        self.class_names = open_dataset(config.data, config.train_split).class_names
+        self.model = build_model(config.model, recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
         self.eval_dataset = test_dataset(config.data, config.eval_split, cfg) if config.eval_split else None
 
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        if len(self.dataset) < recipe.batch_size * world:
-            raise UserError(f"the split '{config.train_split}' has {len(self.dataset)} images, fewer than one batch of "
-                            f"{recipe.batch_size * world}; use a smaller --batch-size")
+        # our sampler shards the images between processes and knows where to resume, so Accelerate leaves the loader alone
         self.sampler = EpochSampler(len(self.dataset), batch_size=recipe.batch_size, seed=config.seed, rank=rank, world=world)
         self.loader = train_loader(
             self.dataset, self.sampler, recipe.batch_size, config.workers, pin=self.accelerator.device.type == 'cuda')

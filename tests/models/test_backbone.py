@@ -1,5 +1,7 @@
 """One NCHW map from any timm model; one clear sentence where there is none."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -38,6 +40,47 @@ def test_no_parameter_is_unused(name, stage):
     assert [key for key, parameter in backbone.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.parametrize('name', ['test_resnet', 'test_efficientnet', 'test_nfnet', 'test_mambaout'])
+def test_last_map_is_what_timms_classifier_pools(name):
+    """Also where layers behind the last stage do not change the number of channels (test_nfnet)."""
+    torch.manual_seed(0)
+    complete = []
+    backbone = Backbone(name, before_pruning=lambda model: complete.append(copy.deepcopy(model).eval())).eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = complete[0].forward_features(x)
+        torch.testing.assert_close(backbone(x), expected.permute(0, 3, 1, 2) if name == 'test_mambaout' else expected)
+
+
+@pytest.mark.parametrize('name', ['test_resnet', 'test_nfnet', 'test_vit', 'test_mambaout'])
+@pytest.mark.parametrize('stage', [1, -2, -1])
+def test_stage_is_timms_stage(name, stage):
+    torch.manual_seed(0)
+    complete = []
+    backbone = Backbone(name, stage=stage, before_pruning=lambda model: complete.append(copy.deepcopy(model).eval())).eval()
+    x = torch.randn(1, *timm.get_pretrained_cfg(name).input_size)
+    with torch.no_grad():
+        expected = complete[0].forward_intermediates(x, norm=True, output_fmt='NCHW', intermediates_only=True)[stage]
+        torch.testing.assert_close(backbone(x), expected)
+    assert backbone.num_features == expected.shape[1]
+
+
+@pytest.mark.parametrize(('name', 'frozen'), [
+    ('ghostnet_050', {'model.conv_head.weight', 'model.conv_head.bias'}),  # behind the pooling
+    ('test_resnet', set())])
+def test_what_the_map_does_not_need_is_frozen(name, frozen):
+    backbone = Backbone(name).train()
+    backbone(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert {key for key, parameter in backbone.named_parameters() if not parameter.requires_grad} == frozen
+    assert {key for key, parameter in backbone.named_parameters() if parameter.grad is None} == frozen
+
+
+def test_nothing_is_frozen_when_gradients_are_off_at_construction():
+    with torch.no_grad():
+        backbone = Backbone('test_resnet')
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+
+
 def test_tokens_of_images_that_are_not_square():
     backbone = Backbone('test_vit', img_size=(96, 160)).eval()
     x = torch.randn(2, 3, 96, 160)
@@ -66,6 +109,7 @@ def test_the_complete_model_is_seen_before_it_is_cut():
 @pytest.mark.parametrize(('args', 'words'), [
     (dict(name='resnet5'), "did you mean '.*resnet5"),
     (dict(name='test_resnet', stage=5), 'has 5 stages, so stage 5'),
+    (dict(name='gemma4_vit_167m', device='meta'), 'yields no feature map'),
     (dict(name='test_resnet', stage=-6), 'has 5 stages, so stage -6'),
     (dict(name='test_resnet', pretrained='weights.pth'), r'must be a \.safetensors file'),
     (dict(name='test_resnet', pretrained='missing.safetensors'), 'there is no backbone weights file'),
