@@ -1,5 +1,6 @@
 """Training: the loop on Hugging Face Accelerate, resumable bit for bit."""
 
-from fgvc_zoo.training.trainer import TrainConfig, train
+from fgvc_zoo.training.config import TrainConfig
+from fgvc_zoo.training.trainer import train
 
 __all__ = ['TrainConfig', 'train']

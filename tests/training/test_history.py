@@ -22,7 +22,8 @@ def test_a_resumed_history_shows_every_epoch_once(tmp_path):
     assert [row['epoch'] for row in rows(tmp_path / 'history.csv')] == ['1', '2']
     again.add(dict(epoch=3, loss=0.25, lr=0.1, holdout_top1=50.0))
     found = rows(tmp_path / 'history.csv')
-    assert [(row['epoch'], row['loss'], row['holdout_top1']) for row in found] == [('1', '1.0', ''), ('2', '0.5', ''), ('3', '0.25', '50.0')]
+    assert [(row['epoch'], row['loss'], row['holdout_top1']) for row in found] == [
+        ('1', '1.0', ''), ('2', '0.5', ''), ('3', '0.25', '50.0')]
     events = EventAccumulator(str(tmp_path / 'tensorboard')).Reload().Scalars('loss')
     assert [(event.step, round(event.value, 4)) for event in events] == [(1, 1.0), (2, 0.5), (3, 0.25)]
 
