@@ -1,13 +1,30 @@
-"""README's tables are what the result files and the manifest say."""
+"""README says what is: its tables are drawn from the files, its code runs."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def run(*command):
+    result = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_tables_are_drawn_from_the_files():
-    result = subprocess.run(
-        [sys.executable, 'benchmarks/accuracy/tables.py', '--check'], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    run('benchmarks/accuracy/tables.py', '--check')
+
+
+@pytest.mark.parametrize('code', re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL))
+def test_python_runs_as_it_stands(code):
+    run('-c', code)
+
+
+@pytest.mark.parametrize('path', re.findall(r'\]\((?!http)([^)#]+)\)', TEXT))
+def test_files_that_are_linked_exist(path):
+    assert (ROOT / path).exists()

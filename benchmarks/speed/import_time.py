@@ -1,7 +1,9 @@
-"""What importing the package adds to importing timm, and how soon `fgvc-zoo --help` answers: medians over fresh processes.
+"""What importing fgvc_zoo costs beyond timm, and how long `fgvc-zoo --help` takes: medians of alternating fresh processes, as JSON.
 
-    python benchmarks/speed/import_time.py
+    python benchmarks/speed/import_time.py [pairs]
 """
+
+from __future__ import annotations
 
 import json
 import statistics
@@ -9,26 +11,30 @@ import subprocess
 import sys
 import time
 
-RUNS = 7
 
-
-def seconds(*command: str) -> float:
-    """Wall time of one process."""
+def seconds(*arguments: str) -> float:
+    """Wall clock seconds of one fresh Python process."""
     begun = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun
 
 
 def main() -> None:
-    measured = dict(timm=[], fgvc_zoo=[], help=[])
-    for _ in range(RUNS + 1):  # the first round warms the disk cache
-        measured['timm'].append(seconds(sys.executable, '-c', 'import timm'))
-        measured['fgvc_zoo'].append(seconds(sys.executable, '-c', 'import timm, fgvc_zoo'))
-        measured['help'].append(seconds('fgvc-zoo', '--help'))
-    added = [ours - theirs for ours, theirs in zip(measured['fgvc_zoo'], measured['timm'], strict=True)]
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    seconds('-c', 'import fgvc_zoo')  # the first one reads from the disk
+    timm, ours, help_page, bare = [], [], [], []
+    for _ in range(pairs):
+        timm.append(seconds('-c', 'import timm'))
+        ours.append(seconds('-c', 'import fgvc_zoo'))
+        help_page.append(seconds('-m', 'fgvc_zoo_cli', '--help'))
+        bare.append(seconds('-c', 'pass'))
     print(json.dumps(dict(
-        import_timm=round(statistics.median(measured['timm'][1:]), 3), added_by_fgvc_zoo=round(statistics.median(added[1:]), 3),
-        help=round(statistics.median(measured['help'][1:]), 3)), indent=2))
+        pairs=pairs,
+        import_timm_seconds=round(statistics.median(timm), 3),
+        import_fgvc_zoo_seconds=round(statistics.median(ours), 3),
+        ratio=round(statistics.median(b / a for a, b in zip(timm, ours, strict=True)), 3),
+        help_seconds=round(statistics.median(help_page), 3),
+        bare_python_seconds=round(statistics.median(bare), 3)), indent=2))
 
 
 if __name__ == '__main__':
