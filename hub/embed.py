@@ -43,6 +43,7 @@ def main() -> None:
     name = f"{cfg['architecture']}.{options.tag}"
     weights = FOLDER / f'{name}.safetensors'
     save_file({key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}, weights)
+    weights.chmod(0o644)  # safetensors writes files that only their owner may read
     model.half().float()  # what the file holds
 
     metrics = evaluate(model, open_dataset(options.data, 'test', transform=eval_transform_for(model)), workers=1)

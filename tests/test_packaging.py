@@ -1,6 +1,7 @@
 """What is built is what should be: the wheel runs elsewhere, with its checkpoints and without the repository."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,14 +17,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope='module')
 def dist(tmp_path_factory):
-    """The folder with the wheel and the sdist, built from a copy so that the tree stays clean."""
-    import shutil
+    """The folder with the wheel and the sdist, built from a copy so that the tree stays clean; the wheel is built from the sdist."""
     folder = tmp_path_factory.mktemp('dist')
     copy = folder / 'tree'
     ignore = shutil.ignore_patterns('.git', 'runs', 'build', 'dist', '*.egg-info', '__pycache__', '.venv', '.*_cache')
     shutil.copytree(ROOT, copy, ignore=ignore)
     subprocess.run(
-        [sys.executable, '-m', 'build', '-q', '--outdir', str(folder), str(copy)], check=True, capture_output=True, timeout=280)
+        [sys.executable, '-m', 'build', '-q', '--no-isolation', '--outdir', str(folder), str(copy)], check=True, timeout=280)
     return folder
 
 

@@ -68,20 +68,20 @@ class Backbone(nn.Module):
 
         size = _probe_size(self.pretrained_cfg, img_size)
         self.stage = _resolve_stage(name, self.model, stage)
+        is_last = self.stage == len(_stages(self.model)) - 1
         self._prune(name, size, in_chans, keep_final_layers=stage is None)
 
         look = _probe(self.model, self.stage, size, in_chans)
         features, mapped = look.features, look.mapped
-        # a stage that is asked for by index must not pass through layers behind it (NFNet keeps its final convolution)
-        direct = stage is None or mapped is None or look.behind_features == look.behind_mapped
         tokens, channels_last, via_intermediates, prefix_tokens = False, False, False, 0
-        if direct and isinstance(features, Tensor) and features.ndim == 4:
+        if isinstance(features, Tensor) and features.ndim == 4:
             channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
             shape = _to_nchw(features).shape if channels_last else features.shape
         elif mapped is not None:
             shape = mapped.shape
             cells = shape[2] * shape[3]
-            tokens = (direct and isinstance(features, Tensor) and features.ndim == 3
+            # only the last stage's tokens are known to lie row by row (Hiera orders those of the others by windows)
+            tokens = (is_last and isinstance(features, Tensor) and features.ndim == 3
                       and features.shape[1] >= cells and features.shape[2] == shape[1])
             via_intermediates = not tokens
             prefix_tokens = features.shape[1] - cells if tokens else 0

@@ -67,8 +67,8 @@ def image_size(cfg):
 def timms_own(model, stage, x):
     """What the complete timm model has at this point, as an NCHW map.
 
-    Without a stage: what its own classifier pools, where that is a map. Else the stage's map, with the final norm if the
-    model takes one.
+    Without a stage: what its own classifier pools, where that is a map. Else the stage's map, with the final norm if
+    the model takes one.
     """
     if stage is None:
         features = model.forward_features(x)
@@ -89,6 +89,7 @@ def test_list_is_of_this_timm():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('stage', [None, -2])
 @pytest.mark.parametrize('name', NAMES)
 def test_map(name, stage):
