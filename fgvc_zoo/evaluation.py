@@ -55,7 +55,7 @@ def evaluate(
     two_pass = hasattr(model, 'forward_passes')
     loader = DataLoader(dataset, batch_size, num_workers=workers)
     for images, labels in loader:
-        images = images.to(device, non_blocking=True)
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         if two_pass:
             passes = model.forward_passes(images)
             outputs = dict(raw=passes.raw, refined=passes.refined, combined=passes.combined)

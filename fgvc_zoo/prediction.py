@@ -57,7 +57,8 @@ def predict(
             except ImageError as error:
                 errors[index] = str(error)
         if tensors:
-            best = model(torch.stack(tensors).to(device)).float().softmax(1).topk(min(top, len(names)), dim=1)
+            batched = torch.stack(tensors).to(device, memory_format=torch.channels_last)
+            best = model(batched).float().softmax(1).topk(min(top, len(names)), dim=1)
             answers = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         for index, path in enumerate(batch):
             if index in errors:

@@ -13,7 +13,7 @@ import sys, time
 import timm, torch
 import fgvc_zoo
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.setup import keep_freed_memory
+from fgvc_zoo._memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 model = timm.create_model("tf_efficientnet_lite0", num_classes=50).to(memory_format=torch.channels_last)

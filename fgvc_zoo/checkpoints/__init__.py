@@ -97,7 +97,7 @@ def golden_input(size: int) -> Tensor:
 
 
 def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """timm pretrained configs of one method: its architectures' own, and one more for each checkpoint in the manifest.
+    """timm pretrained configs of one method: one for each checkpoint in the manifest, and one for each architecture without.
 
     Args:
         cfgs: Architecture name -> config without weights.
@@ -111,4 +111,5 @@ def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
             trained[item.name] = dict(
                 cfgs[item.architecture], file=str(item.path), num_classes=item.num_classes, label_names=item.label_names(),
                 input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, license=item.license)
-    return {**trained, **cfgs}
+    with_weights = {name.partition('.')[0] for name in trained}
+    return {**trained, **{name: cfg for name, cfg in cfgs.items() if name not in with_weights}}

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._memory import keep_freed_memory
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -16,7 +17,9 @@ def choose_device(name: str | None) -> torch.device:
         UserError: The device does not exist here.
     """
     if name is None:
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cpu':
+        keep_freed_memory()
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

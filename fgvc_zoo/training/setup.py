@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +121,3 @@ def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, 
     """Batches of (images (B, 3, S, S) float32, targets (B,) int64)."""
     return DataLoader(
         dataset, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin, drop_last=True)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed activations instead of handing it back to the system after every layer.
-
-    On a CPU, mapping and clearing those pages anew costs more than many of the layers (benchmarks/speed/allocator.py).
-    """
-    if not sys.platform.startswith('linux'):
-        return
-    try:
-        mallopt = ctypes.CDLL('libc.so.6').mallopt
-    except (OSError, AttributeError):  # not glibc
-        return
-    trim_threshold, mmap_max = -1, -4
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_max, 0)
-

@@ -27,6 +27,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.data import EpochSampler, ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate
@@ -35,7 +36,7 @@ from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import build_model, keep_freed_memory, parameter_groups, test_dataset, train_dataset, train_loader, train_mode
+from fgvc_zoo.training.setup import build_model, parameter_groups, test_dataset, train_dataset, train_loader, train_mode
 from fgvc_zoo.version import __version__
 
 CHECKPOINT = 'checkpoint.safetensors'
