@@ -1,9 +1,11 @@
 """WS-DAN's training step against the formula, part by part."""
 
+import subprocess
+import sys
+
 import pytest
 import timm
 import torch
-import torch.multiprocessing as mp
 from torch.nn import functional as F
 
 import fgvc_zoo  # noqa: F401
@@ -94,18 +96,26 @@ def test_fp16_like_ranges_stay_finite_under_autocast(batch):
         assert result['loss'].isfinite()
 
 
-def _two_processes(rank, port_file, queue):
-    import torch.distributed as dist
-    dist.init_process_group('gloo', init_method=f'file://{port_file}', rank=rank, world_size=2)
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(4, 3, 64, 64, generator=generator)
-    targets = torch.tensor([0, 1, 2, 1])
-    _, task = make()
-    task.trainable_module.eval()  # the same embeddings on any split of the batch
-    task.training = True
-    task(images[2 * rank:2 * rank + 2], targets[2 * rank:2 * rank + 2])
-    queue.put((rank, task.centers.numpy()))
-    dist.destroy_process_group()
+TWO_PROCESSES = '''
+import sys
+import timm, torch
+import torch.distributed as dist
+import fgvc_zoo
+from fgvc_zoo.tasks import create_task
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+targets = torch.tensor([0, 1, 2, 1])
+torch.manual_seed(0)
+task = create_task('wsdan', timm.create_model('wsdan', backbone='test_resnet', num_classes=3, num_maps=4))
+task.trainable_module.eval()  # the same embeddings on any split of the batch
+task.training = True
+mine = slice(2 * rank, 2 * rank + 2)
+task(images[mine], targets[mine])
+torch.save(task.centers, f'{folder}/{rank}.pt')
+dist.destroy_process_group()
+'''
 
 
 def test_centres_are_equal_on_two_processes_and_equal_to_one(batch, tmp_path):
@@ -114,13 +124,8 @@ def test_centres_are_equal_on_two_processes_and_equal_to_one(batch, tmp_path):
     single.trainable_module.eval()
     single.training = True
     single(images, targets)
-    context = mp.get_context('spawn')
-    queue = context.SimpleQueue()
-    processes = [context.Process(target=_two_processes, args=(rank, str(tmp_path / 'rendezvous'), queue)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    centers = dict(queue.get() for _ in processes)
-    for process in processes:
-        process.join(60)
-    assert (centers[0] == centers[1]).all()
-    torch.testing.assert_close(torch.from_numpy(centers[0]), single.centers)
+    processes = [subprocess.Popen([sys.executable, '-c', TWO_PROCESSES, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    first, second = (torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(2))
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, single.centers)
