@@ -50,7 +50,7 @@ def _load_registered(name: str) -> TimmModel:
     defaults = {item.architecture: item for item in load_manifest() if item.default}
     item = trained.get(name) or defaults.get(name)
     if item is None:
-        if timm.is_model(name.split('.')[0]) and not nearest(name, trained):
+        if timm.is_model(name):
             raise UserError(f"'{name}' has no trained weights in this package (there are {_listed(list(trained))}); "
                             "give the folder of a training run instead")
         raise UserError(f"there is no trained model '{name}'{nearest(name, trained)} (there are {_listed(list(trained))})")
