@@ -36,13 +36,26 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
-        model = timm.create_model(name, pretrained=True)
+        model = create_model(name, pretrained=True)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
     else:
         model = _load_registered(name)
     _check_finite(model, name)
     return model.eval().to(device)
+
+
+def create_model(name: str, **args: Any) -> TimmModel:
+    """timm.create_model, with one sentence where weights cannot be fetched.
+
+    Raises:
+        UserError: The Hub does not answer or has no such weights.
+    """
+    try:
+        return timm.create_model(name, **args)
+    except OSError as error:  # what huggingface_hub raises derives from it
+        raise UserError(f"weights for '{name}' could not be fetched ({_first_line(error)}); check the name and the connection, or use "
+                        "weights from a local .safetensors file or folder") from error
 
 
 def _load_registered(name: str) -> TimmModel:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data import EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
-from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.loading import TimmModel, create_model
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
 
@@ -33,20 +33,19 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     """
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
-    model: TimmModel
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
     if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
-    module = timm.model_entrypoint(name.split('.')[0]).__module__
-    if module.startswith('fgvc_zoo.'):
-        model = timm.create_model(name, pretrained_backbone=pretrained_backbone, **args)
+    if timm.model_entrypoint(name.split('.')[0]).__module__.startswith('fgvc_zoo.'):
+        args['pretrained_backbone'] = pretrained_backbone
     elif isinstance(pretrained_backbone, str):
         path = Path(pretrained_backbone)
         if path.suffix != '.safetensors' or not path.is_file():
             raise UserError(f"backbone weights must be an existing .safetensors file, not '{path}'")
-        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=dict(file=str(path)), **args)
+        args.update(pretrained=True, pretrained_cfg_overlay=dict(file=str(path)))
     else:
-        model = timm.create_model(name, pretrained=pretrained_backbone, **args)
+        args['pretrained'] = pretrained_backbone
+    model = create_model(name, **args)
     channels = model.pretrained_cfg['input_size'][0]
     model.pretrained_cfg.update(
         input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=num_classes)
