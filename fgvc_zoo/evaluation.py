@@ -44,22 +44,23 @@ def evaluate(
         progress: Called with (done, total) after each batch.
 
     Returns:
-        In percent: `top1`, `top5`, `mean_per_class`; for two-pass models `raw`, `refined` and `combined` with the same three, and where
-        the data set has boxes `localization` (see `localization`). `nll` and `ece` (0 to 1) of the predicted probabilities;
-        `per_class` accuracies by name; `confusions`, the most frequent wrong pairs.
+        In percent: `top1`, `top5`, `mean_per_class`; for a model with `forward_passes` the same three for each of its parts and for
+        `combined`, and, where it has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the predicted
+        probabilities; `per_class` accuracies by name; `confusions`, the most frequent wrong pairs.
     """
     model.eval()
     logits: dict[str, list[Tensor]] = {}
     boxes: list[Tensor] = []
     targets: list[Tensor] = []
-    two_pass = hasattr(model, 'forward_passes')
+    has_parts = hasattr(model, 'forward_passes')
     loader = DataLoader(dataset, batch_size, num_workers=workers)
     for images, labels in loader:
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        if two_pass:
+        if has_parts:
             passes = model.forward_passes(images)
-            outputs = dict(raw=passes.raw, refined=passes.refined, combined=passes.combined)
-            boxes.append(passes.boxes.float().cpu())
+            outputs = dict(passes.parts, combined=passes.combined)
+            if passes.boxes is not None:
+                boxes.append(passes.boxes.float().cpu())
         else:
             outputs = dict(combined=model(images))
         for name, output in outputs.items():
@@ -70,13 +71,12 @@ def evaluate(
     truth = torch.cat(targets)
     scores = {name: torch.cat(parts) for name, parts in logits.items()}
     metrics: dict[str, Any] = accuracies(scores['combined'], truth)
-    if two_pass:
-        metrics.update({name: accuracies(scores[name], truth) for name in ('raw', 'refined', 'combined')})
-        if dataset.boxes is not None:
-            seen = torch.stack([
-                view_box(box, image_size(path), model.pretrained_cfg)
-                for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
-            metrics['localization'] = localization(torch.cat(boxes), seen)
+    if has_parts:
+        metrics.update({name: accuracies(score, truth) for name, score in scores.items()})
+    if boxes and dataset.boxes is not None:
+        seen = torch.stack([
+            view_box(box, image_size(path), model.pretrained_cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+        metrics['localization'] = localization(torch.cat(boxes), seen)
     probabilities = scores['combined'].softmax(1)
     metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), truth).item()
     metrics['ece'] = calibration_error(probabilities, truth)
@@ -89,6 +89,40 @@ def evaluate(
         for t, p in zip(truth, predicted, strict=True) if t != p)
     metrics['confusions'] = [dict(true=t, predicted=p, count=count) for (t, p), count in wrong.most_common(10)]
     return metrics
+
+
+@torch.inference_mode()
+def diagnose(
+        task: nn.Module,
+        dataset: ImageDataset,
+        batch_size: int = 32,
+        workers: int = 0,
+        device: torch.device | str = 'cpu',
+) -> dict[str, float]:
+    """A method's health checks on held-out images, in eval mode: the mean of what `task.diagnose(images, targets)` returns.
+
+    Args:
+        task: A training task on `device`; one without `diagnose` gives nothing.
+        dataset: With the transform that the model expects. Batches are consecutive images, so that a class meets itself.
+        batch_size: Images a step.
+        workers: Processes that load images.
+        device: Where the task is.
+    """
+    check: Any = getattr(task, 'diagnose', None)
+    if check is None:
+        return {}
+    task.eval()
+    sums: dict[str, float] = {}
+    for images, targets in DataLoader(dataset, batch_size, num_workers=workers):
+        found = check(images.to(device, memory_format=torch.channels_last), targets.to(device))
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * len(targets)
+    return {name: round(value / len(dataset), 5) for name, value in sums.items()}
+
+
+def parts_of(metrics: dict[str, Any]) -> list[str]:
+    """Names of the predictions that `evaluate` measured one by one, 'combined' last; none for a model with a single pass."""
+    return [name for name, value in metrics.items() if isinstance(value, dict) and 'top1' in value]
 
 
 def accuracies(logits: Tensor, targets: Tensor) -> dict[str, float]:

@@ -13,6 +13,12 @@ from timm.models._hub import save_config_for_hf
 import fgvc_zoo  # noqa: F401
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Each test's random numbers are its own, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope='session')
 def run_folder(tmp_path_factory) -> Path:
     """config.json and model.safetensors of an untrained WS-DAN with three classes at 64 px."""

@@ -15,7 +15,7 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.cli._common import choose_device, progress_bar
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, result_record, write_json
+from fgvc_zoo.evaluation import evaluate, parts_of, result_record, write_json
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
 from fgvc_zoo.recipes import recipe_for
 
@@ -75,10 +75,9 @@ def _show(out: Console, metrics: dict[str, Any], count: int) -> None:
     table = Table(title=f'{count} images, percent', title_justify='left')
     for column in ('', 'top-1', 'top-5', 'mean per class'):
         table.add_column(column, justify='left' if not column else 'right')
-    rows = {'raw pass': 'raw', 'refined pass': 'refined', 'their average': 'combined'} if 'raw' in metrics else {'all': None}
-    for label, key in rows.items():
-        values = metrics[key] if key else metrics
-        table.add_row(label, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
+    for part in parts_of(metrics) or ['']:
+        values = metrics[part] if part else metrics
+        table.add_row(part, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
     out.print(table)
     if 'localization' in metrics:
         found = metrics['localization']

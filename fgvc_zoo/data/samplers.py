@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from fgvc_zoo._errors import UserError
@@ -61,6 +62,68 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+        return iter([(self.epoch, index) for index in self._order(generator)[self.start:]])
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        """This process's images of an epoch."""
         order = torch.randperm(self.length, generator=generator)[:self.per_rank * self.world]
-        mine = order[self.rank::self.world][self.start:].tolist()
-        return iter([(self.epoch, index) for index in mine])
+        return order[self.rank::self.world].tolist()
+
+
+class BalancedSampler(EpochSampler):
+    """Batches of several images of each of several classes, as losses over pairs need them.
+
+    Every batch of every process holds batch_size // images_per_class different classes with images_per_class images each. An
+    epoch has as many steps as that of `EpochSampler`. Each class's images are shuffled and dealt in groups; the classes of a batch
+    are drawn in proportion to the groups that they have left, so that an epoch shows nearly every image once whatever the sizes of
+    the classes. A group that is not full is filled up with other images of its class; a class of fewer than images_per_class images
+    repeats them.
+
+    Args:
+        targets: Class of each image, in [0, number of classes).
+        batch_size: Images a step and process, a multiple of `images_per_class`.
+        images_per_class: Images of a class in a batch.
+        seed: Seed of the run.
+        rank: This process, in [0, world).
+        world: Number of processes.
+
+    Raises:
+        UserError: The batch size is no multiple of `images_per_class`, or a batch wants more classes than there are.
+    """
+
+    def __init__(
+            self, targets: Sequence[int], batch_size: int, images_per_class: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        super().__init__(len(targets), batch_size, seed, rank, world)
+        if images_per_class < 1 or batch_size % images_per_class:
+            raise UserError(f'batch_size {batch_size} must be a multiple of images_per_class {images_per_class}')
+        labels = torch.as_tensor(targets)
+        self.members = [members for label in labels.unique().tolist() for members in [(labels == label).nonzero()[:, 0]]]
+        self.images_per_class = images_per_class
+        self.classes_per_batch = batch_size // images_per_class
+        if self.classes_per_batch > len(self.members):
+            raise UserError(f'a batch of {batch_size} with {images_per_class} images of a class wants {self.classes_per_batch} classes, '
+                            f'and there are {len(self.members)}; use a smaller batch size')
+
+    def _order(self, generator: torch.Generator) -> list[int]:
+        batches = self.per_rank * self.world // (self.classes_per_batch * self.images_per_class)
+        groups: list[list[Tensor]] = [[] for _ in self.members]
+        order: list[Tensor] = []
+        for batch in range(batches):
+            left = torch.tensor([len(dealt) for dealt in groups])
+            if (left > 0).sum() < self.classes_per_batch:  # at the start, and where the last groups are of too few classes
+                for dealt, members in zip(groups, self.members, strict=True):
+                    dealt.extend(self._deal(members, generator))
+                left = torch.tensor([len(dealt) for dealt in groups])
+            drawn = torch.multinomial(left.float(), self.classes_per_batch, generator=generator).tolist()
+            chosen = [groups[index].pop() for index in drawn]
+            if batch % self.world == self.rank:
+                order.extend(chosen)
+        return torch.cat(order).tolist()
+
+    def _deal(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """A class's images in random groups of `images_per_class`."""
+        size = self.images_per_class
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        repeats = -(-size // len(members)) + 1
+        whole = -(-len(members) // size) * size
+        return list(shuffled.repeat(repeats)[:whole].split(size))

@@ -2,8 +2,10 @@
 
 from fgvc_zoo.layers.attention_boxes import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
 from fgvc_zoo.layers.attention_pooling import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
+from fgvc_zoo.layers.components import largest_component
+from fgvc_zoo.layers.excitation import MultiExcitation, ParallelLinear
 
 __all__ = [
-    'AttentionMaps', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'bilinear_attention_pooling',
-    'crop_boxes', 'object_box', 'sample_maps', 'signed_sqrt',
+    'AttentionMaps', 'MultiExcitation', 'ParallelLinear', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding',
+    'bilinear_attention_pooling', 'crop_boxes', 'largest_component', 'object_box', 'sample_maps', 'signed_sqrt',
 ]

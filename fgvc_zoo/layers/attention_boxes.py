@@ -7,6 +7,8 @@ from timm.models import register_notrace_function
 from torch import Tensor
 from torch.nn import functional as F
 
+from fgvc_zoo.layers.components import largest_component
+
 
 def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: int, width: int) -> Tensor:
     """The tight box around where a map is strong.
@@ -76,8 +78,9 @@ def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
 
 
 @register_notrace_function
-def object_box(attention: Tensor, height: int, width: int, threshold: float = 0.1, padding: float = 0.05) -> Tensor:
-    """The box of the mean over the attention maps: where WS-DAN's inference looks again.
+def object_box(
+        attention: Tensor, height: int, width: int, threshold: float = 0.1, padding: float = 0.05, connected: bool = False) -> Tensor:
+    """The box of the mean over the attention maps: where two-pass inference looks again.
 
     Args:
         attention: (B, M, h, w).
@@ -85,12 +88,21 @@ def object_box(attention: Tensor, height: int, width: int, threshold: float = 0.
         width: Width of the image in pixels.
         threshold: Fraction of the mean map's maximum.
         padding: Margin on each side, as a fraction of the image's sides.
+        connected: Take only the largest connected region, as class activation maps are made into boxes (WS-BAN), instead of
+            everything above the threshold (WS-DAN). What is connected is decided on the map's own cells.
 
     Returns:
         Boxes (B, 4) as `attention_box`.
     """
     mean = torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).mean(1)
-    return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
+    if not connected:
+        return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
+    level = threshold * mean.flatten(1).amax(1)
+    strong = (mean >= level[:, None, None]) & (level > 0)[:, None, None]
+    kept = torch.where(strong & ~largest_component(strong), torch.zeros_like(mean), mean)  # without the other regions
+    # the largest region need not hold the highest peak, so the level is given as a fraction of its own
+    peak = kept.flatten(1).amax(1)
+    return attention_box(kept, level / peak.clamp(min=1e-12), padding, height, width)
 
 
 def sample_maps(attention: Tensor, generator: torch.Generator | None = None) -> Tensor:

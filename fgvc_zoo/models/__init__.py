@@ -1,7 +1,12 @@
 """The networks. Importing this module registers every model with timm."""
 
 from fgvc_zoo.models._base import Explanation, FineGrainedModel, Passes
-from fgvc_zoo.models.wsdan import *  # noqa: F403  (timm's convention: each file lists its registered names in __all__)
-from fgvc_zoo.models.wsdan import WSDAN, WSDANOutput
+from fgvc_zoo.models._two_pass import PassOutput
+from fgvc_zoo.models.osme import *  # noqa: F403
+from fgvc_zoo.models.osme import OSME, OSMEOutput
+from fgvc_zoo.models.wsban import *  # noqa: F403  (timm's convention: each file lists its registered names in __all__)
+from fgvc_zoo.models.wsban import WSBAN
+from fgvc_zoo.models.wsdan import *  # noqa: F403
+from fgvc_zoo.models.wsdan import WSDAN
 
-__all__ = ['WSDAN', 'Explanation', 'FineGrainedModel', 'Passes', 'WSDANOutput']
+__all__ = ['OSME', 'WSBAN', 'WSDAN', 'Explanation', 'FineGrainedModel', 'OSMEOutput', 'PassOutput', 'Passes']

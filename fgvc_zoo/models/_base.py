@@ -35,19 +35,17 @@ class Explanation(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """The parts of a two-pass inference, as logits (B, num_classes).
+    """An inference and the predictions that it is made of, each to be measured by itself.
 
     Attributes:
-        raw: The whole image alone.
-        refined: The attended region alone.
-        combined: Log of the mean of both passes' probabilities: what `forward` returns.
-        boxes: The attended region (B, 4), xyxy in unit coordinates.
+        combined: What `forward` returns in eval mode: logits or log probabilities (B, num_classes).
+        parts: Further predictions by name, logits or log probabilities (B, num_classes).
+        boxes: The attended object (B, 4), xyxy in unit coordinates; None for a method that has none.
     """
 
-    raw: Tensor
-    refined: Tensor
     combined: Tensor
-    boxes: Tensor
+    parts: dict[str, Tensor]
+    boxes: Tensor | None
 
 
 class FineGrainedModel(nn.Module):

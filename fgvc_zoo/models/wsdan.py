@@ -7,38 +7,24 @@ attention map gives the object's box, the box is enlarged and classified again, 
 How it is trained (attention-guided crops and drops, attention regularisation) is the task's part, not the model's.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from timm.models import generate_default_cfgs, register_model
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.checkpoints import trained_cfgs
-from fgvc_zoo.layers import AttentionMaps, attention_embedding, crop_boxes, object_box
 from fgvc_zoo.models._backbone import Backbone
-from fgvc_zoo.models._base import Explanation, FineGrainedModel, Passes, backbone_cfg, build, build_over, mean_prediction
+from fgvc_zoo.models._base import backbone_cfg, build, build_over
+from fgvc_zoo.models._two_pass import TwoPassModel
 
-__all__ = ['WSDAN', 'WSDANOutput']
+__all__ = ['WSDAN']
 
 ATTENTION_INITS = ('new', 'pretrained_slice')
 
 
-class WSDANOutput(NamedTuple):
-    """What WS-DAN's training needs of one pass.
-
-    Attributes:
-        logits: (B, num_classes).
-        embedding: The part features, flattened, of unit length: (B, M * C) float32.
-        attention: Attention maps (B, M, h, w), >= 0.
-    """
-
-    logits: Tensor
-    embedding: Tensor
-    attention: Tensor
-
-
-class WSDAN(FineGrainedModel):
+class WSDAN(TwoPassModel):
     """WS-DAN over any timm backbone.
 
     Args:
@@ -98,65 +84,10 @@ class WSDAN(FineGrainedModel):
             backbone, stage=stage, pretrained=pretrained_backbone, in_chans=in_chans, img_size=img_size, args=backbone_args,
             before_pruning=keep_slice if attention_init == 'pretrained_slice' else None, device=device, dtype=dtype)
         super().__init__(
-            body, num_maps * body.num_features, num_classes, in_chans, global_pool, ('avg', 'max'), drop_rate, device, dtype)
-        self.num_maps = num_maps
-        self.refine = refine
-        self.refine_threshold = refine_threshold
-        self.refine_padding = refine_padding
-        self.feature_scale = feature_scale
-        self.attention: nn.Module = AttentionMaps(body.num_features, num_maps, device=device, dtype=dtype)
+            body, num_classes, in_chans, global_pool, num_maps, refine, refine_threshold, refine_padding, False, feature_scale,
+            0.0, drop_rate, device, dtype)
         if slices:
             self.attention.load_state_dict(slices[0])
-
-    def embed(self, features: Tensor) -> Tensor:
-        """Map (B, C, h, w) -> part features (B, M * C), length `feature_scale`, in the map's dtype."""
-        embedding = attention_embedding(features, self.attention(features), self.global_pool)
-        return (embedding * self.feature_scale).to(features.dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W), normalised -> logits (B, num_classes).
-
-        In eval mode with `refine`, the log of the mean of both passes' probabilities; their softmax is that mean.
-        """
-        features = self.forward_features(x)
-        if self.training or not self.refine or self.num_classes == 0 or self.global_pool == '':
-            return self.forward_head(features)
-        boxes = self._object_box(self.attention(features), x)
-        crops = crop_boxes(x, boxes, x.shape[2], x.shape[3])
-        return mean_prediction(self.forward_head(features), self.forward_head(self.forward_features(crops)))
-
-    def _object_box(self, attention: Tensor, x: Tensor) -> Tensor:
-        return object_box(attention, x.shape[2], x.shape[3], self.refine_threshold, self.refine_padding)
-
-    @torch.jit.ignore
-    def forward_parts(self, x: Tensor) -> WSDANOutput:
-        """One pass over images (B, in_chans, H, W), with what the losses need."""
-        features = self.forward_features(x)
-        attention = self.attention(features)
-        embedding = attention_embedding(features, attention, self.global_pool)
-        logits = self.classifier(self.drop((embedding * self.feature_scale).to(features.dtype)))
-        return WSDANOutput(logits, embedding, attention)
-
-    @torch.jit.ignore
-    def forward_passes(self, x: Tensor) -> Passes:
-        """Both passes of the inference, apart and together, whatever `refine` says."""
-        raw = self.forward_parts(x)
-        boxes = self._object_box(raw.attention, x)
-        refined = self.forward_parts(crop_boxes(x, boxes, x.shape[2], x.shape[3])).logits
-        return Passes(raw.logits, refined, mean_prediction(raw.logits, refined), boxes)
-
-    @torch.jit.ignore
-    @torch.no_grad()
-    def explain(self, x: Tensor) -> Explanation:
-        """The attention maps of the first pass, their mean, and the box of the second."""
-        attention = self.attention(self.forward_features(x)).float()
-        maps = torch.cat([attention.mean(1, keepdim=True), attention], dim=1)
-        names = ['mean', *(f'map {index}' for index in range(self.num_maps))]
-        return Explanation(maps, self._object_box(attention, x)[:, None], names, ['object'])
-
-    def _remove_head(self) -> None:
-        super()._remove_head()
-        self.attention = nn.Identity()
 
 
 def _mixed_7a_slice(model: Any, stage: int | None, num_maps: int) -> dict[str, Tensor]:

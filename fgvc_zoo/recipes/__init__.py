@@ -33,6 +33,7 @@ class Recipe:
         crop_pct: At test time, central part of the resized image, in (0, 1].
         epochs: Passes over the training split.
         batch_size: Images a step and process; the last short batch of an epoch is dropped.
+        images_per_class: Images of each class in a batch, for losses over pairs; null draws images whatever their class.
         optimizer: timm optimizer name.
         lr: Peak learning rate of the backbone's last layers.
         weight_decay: Weight decay.
@@ -59,6 +60,7 @@ class Recipe:
     crop_pct: float = 0.875
     epochs: int = 30
     batch_size: int = 32
+    images_per_class: int | None = None
     optimizer: str = 'sgd'
     lr: float = 0.01
     weight_decay: float = 1e-4

@@ -11,9 +11,11 @@ from torch import nn
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.tasks.baseline import BaselineTask
+from fgvc_zoo.tasks.osme import MAMCTask
+from fgvc_zoo.tasks.wsban import WSBANTask
 from fgvc_zoo.tasks.wsdan import WSDANTask
 
-TASKS: dict[str, Callable[..., TrainingTask]] = {'baseline': BaselineTask, 'wsdan': WSDANTask}
+TASKS: dict[str, Callable[..., TrainingTask]] = {'baseline': BaselineTask, 'mamc': MAMCTask, 'wsban': WSBANTask, 'wsdan': WSDANTask}
 
 
 def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
@@ -31,4 +33,4 @@ def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
     return TASKS[name](model, **args)
 
 
-__all__ = ['TASKS', 'BaselineTask', 'WSDANTask', 'create_task']
+__all__ = ['TASKS', 'BaselineTask', 'MAMCTask', 'WSBANTask', 'WSDANTask', 'create_task']

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fgvc_zoo._errors import UserError
 
+CHECKPOINT = 'checkpoint.safetensors'  # in a run folder
 _TENSOR = '__tensor__'
 
 

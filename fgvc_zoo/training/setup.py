@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import timm
 from timm.models import group_parameters
+from timm.task import TrainingTask
 from torch import nn
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.data import EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
-from fgvc_zoo.loading import TimmModel, create_model
+from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
+from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
+from fgvc_zoo.tasks import create_task
+from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
 
 
 def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone: bool | str) -> TimmModel:
@@ -56,17 +60,24 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     return model
 
 
-def parameter_groups(model: TimmModel, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = None) -> list[dict[str, Any]]:
     """Optimizer groups: learning rates by depth, higher or lower ones for new layers, no weight decay on vectors.
 
     A backbone layer that is d groups from the last has `lr_scale` = layer_decay ** d; below `frozen_below` it is frozen
-    (requires_grad is cleared). The classifier has `head_lr_scale`, a method's other layers `new_lr_scale`.
+    (requires_grad is cleared). The classifier has `head_lr_scale`; a method's other layers, and the parameters that `task` holds
+    beside the model, `new_lr_scale`.
     """
     depth = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
     origin = {name: _origin(model, name) for name in depth}
     deepest = max(depth[name] for name in depth if origin[name] == 'backbone')
     exempt = model.no_weight_decay() if hasattr(model, 'no_weight_decay') else set()
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
+
+    def add(parameter: nn.Parameter, scale: float, decays: bool) -> None:
+        group = groups.setdefault((scale, decays), dict(
+            params=[], lr_scale=scale, weight_decay=recipe.weight_decay if decays else 0.0))
+        group['params'].append(parameter)
+
     for name, parameter in model.named_parameters():
         scale = {'head': recipe.head_lr_scale, 'new': recipe.new_lr_scale}.get(origin[name])
         if scale is None:
@@ -74,11 +85,26 @@ def parameter_groups(model: TimmModel, recipe: Recipe) -> list[dict[str, Any]]:
             if recipe.frozen_below is not None and scale < recipe.frozen_below:
                 parameter.requires_grad_(False)
                 continue
-        decays = parameter.ndim > 1 and name not in exempt
-        group = groups.setdefault((scale, decays), dict(
-            params=[], lr_scale=scale, weight_decay=recipe.weight_decay if decays else 0.0))
-        group['params'].append(parameter)
+        add(parameter, scale, parameter.ndim > 1 and name not in exempt)
+    own = {id(parameter) for parameter in model.parameters()}
+    for parameter in task.parameters() if task is not None else ():
+        if id(parameter) not in own:
+            add(parameter, recipe.new_lr_scale, parameter.ndim > 1)
     return list(groups.values())
+
+
+def restore_task(folder: Path) -> TrainingTask:
+    """The training task of a finished run, around the weights that the run kept.
+
+    Raises:
+        UserError: The folder holds no finished run.
+    """
+    if not (folder / 'run.json').is_file() or not (folder / CHECKPOINT).is_file():
+        raise UserError(f"'{folder}' holds no finished training run (run.json and {CHECKPOINT})")
+    recipe = json.loads((folder / 'run.json').read_text(encoding='utf-8'))['config']['recipe']
+    task = create_task(recipe['task'], load_model(str(folder)), smoothing=recipe['smoothing'], **recipe['task_args'])
+    task.load_task_state(load_state(folder / CHECKPOINT)['task'])
+    return task
 
 
 def train_mode(task: nn.Module, model: TimmModel, recipe: Recipe) -> None:
@@ -114,6 +140,13 @@ def test_dataset(data: str, split: str, cfg: dict[str, Any]) -> ImageDataset:
     transform = eval_transform(
         cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
     return open_dataset(data, split, transform=transform)
+
+
+def train_sampler(dataset: ImageDataset, recipe: Recipe, seed: int, rank: int, world: int) -> EpochSampler:
+    """The order of the training images: shuffled, or in balanced batches where the recipe sets `images_per_class`."""
+    if recipe.images_per_class is None:
+        return EpochSampler(len(dataset), batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
+    return BalancedSampler(dataset.targets, recipe.batch_size, recipe.images_per_class, seed=seed, rank=rank, world=world)
 
 
 def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:

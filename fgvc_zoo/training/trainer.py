@@ -28,18 +28,17 @@ from torch import Tensor
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._memory import keep_freed_memory
-from fgvc_zoo.data import EpochSampler, ImageDataset, cache_bytes, fits_in_memory, open_dataset
+from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
-from fgvc_zoo.evaluation import evaluate
+from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.checkpoint import atomic_write, cpu_state_dict, load_state, save_state
+from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import build_model, parameter_groups, test_dataset, train_dataset, train_loader, train_mode
+from fgvc_zoo.training.setup import build_model, parameter_groups, test_dataset, train_dataset, train_loader, train_mode, train_sampler
 from fgvc_zoo.version import __version__
 
-CHECKPOINT = 'checkpoint.safetensors'
 CHECKPOINT_SECONDS = 300
 
 
@@ -99,7 +98,7 @@ class _Run:
 
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # our sampler shards the images between processes and knows where to resume, so Accelerate leaves the loader alone
-        self.sampler = EpochSampler(len(self.dataset), batch_size=recipe.batch_size, seed=config.seed, rank=rank, world=world)
+        self.sampler = train_sampler(self.dataset, recipe, config.seed, rank, world)
         self.loader = train_loader(
             self.dataset, self.sampler, recipe.batch_size, config.workers, pin=self.accelerator.device.type == 'cuda')
         self.steps_per_epoch = len(self.dataset) // (recipe.batch_size * world)
@@ -108,7 +107,7 @@ class _Run:
         task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
         task.to(self.accelerator.device)
         optimizer = create_optimizer_v2(
-            parameter_groups(self.model, recipe), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
+            parameter_groups(self.model, recipe, task), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
             momentum=recipe.momentum)
         self.ema = ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.scheduler = CosineLRScheduler(
@@ -255,7 +254,7 @@ class _Run:
                             f'lower the learning rate{kept}')
         accelerator.backward(loss)
         if self.recipe.clip_grad:
-            accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad)
+            accelerator.clip_grad_norm_(self.task.parameters(), self.recipe.clip_grad)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema:
@@ -297,7 +296,7 @@ class _Run:
         metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
         model.train(was_training)
         row = {f'{self.config.eval_split}_top1': metrics['top1']}
-        row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in ('raw', 'refined') if name in metrics})
+        row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'})
         return row
 
 

@@ -118,8 +118,8 @@ def test_mistakes_get_one_line_and_status_2(call, run_folder, photos, tmp_path, 
 def test_weights_that_cannot_be_fetched(photos, tmp_path):
     """Offline, in a process of its own since huggingface_hub reads its environment when it is imported."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path))
-    for args in (['train', '--model', 'wsdan_resnet50', '--data', f'folder:{photos}', '--output', str(tmp_path / 'run'), '--batch-size', '2'],
-                 ['predict', str(photos), '--model', 'hf-hub:nobody/nothing']):
+    train = ['train', '--model', 'wsdan_resnet50', '--data', f'folder:{photos}', '--output', str(tmp_path / 'run'), '--batch-size', '2']
+    for args in (train, ['predict', str(photos), '--model', 'hf-hub:nobody/nothing']):
         result = subprocess.run(
             [sys.executable, '-W', 'ignore', '-m', 'fgvc_zoo_cli', *args], env=env, capture_output=True, text=True, check=False)
         assert result.returncode == 2

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import EpochSampler
+from fgvc_zoo.data import BalancedSampler, EpochSampler
 
 
 def epoch_of(sampler: EpochSampler, epoch: int, start: int = 0) -> list[tuple[int, int]]:
@@ -66,3 +68,69 @@ def test_start_outside_the_epoch(start: int) -> None:
 def test_bad_arguments(arguments: dict[str, int]) -> None:
     with pytest.raises(UserError):
         EpochSampler(9, **{'batch_size': 1, **arguments})
+
+
+def balanced_batches(targets: list[int], batch_size: int, images_per_class: int, epoch: int = 0, **args: int) -> list[list[int]]:
+    keys = epoch_of(BalancedSampler(targets, batch_size, images_per_class, **args), epoch)
+    assert {key[0] for key in keys} == {epoch}
+    indices = [index for _, index in keys]
+    return [indices[start:start + batch_size] for start in range(0, len(indices), batch_size)]
+
+
+def classes_of(targets: list[int], batch: list[int]) -> Counter[int]:
+    return Counter(targets[index] for index in batch)
+
+
+@pytest.mark.parametrize('world', [1, 2])
+def test_balanced_batches_hold_several_images_of_each_of_their_classes(world: int) -> None:
+    targets = [label for label in range(9) for _ in range(5 + label)]
+    for rank in range(world):
+        batches = balanced_batches(targets, 12, 4, rank=rank, world=world)
+        assert len(batches) == len(targets) // (12 * world)
+        for batch in batches:
+            assert sorted(classes_of(targets, batch).values()) == [4, 4, 4]
+            assert len(set(batch)) == 12
+
+
+def test_processes_get_different_balanced_batches() -> None:
+    targets = [label for label in range(8) for _ in range(8)]
+    first, second = (balanced_batches(targets, 8, 2, seed=3, rank=rank, world=2) for rank in range(2))
+    alone = balanced_batches(targets, 8, 2, seed=3)
+    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone
+
+
+def test_an_epoch_of_balanced_batches_shows_every_image_where_the_classes_divide() -> None:
+    targets = [label for label in range(10) for _ in range(8)]
+    seen = Counter(index for batch in balanced_batches(targets, 8, 4) for index in batch)
+    # the last classes may not fill a batch of different ones; few images are seen twice, or not at all
+    assert sum(seen.values()) == 80 and len(seen) >= 72
+
+
+def test_large_classes_come_in_proportion() -> None:
+    targets = [0] * 60 + [1] * 60 + [label for label in range(2, 12) for _ in range(6)]
+    seen = Counter(targets[index] for epoch in range(5) for batch in balanced_batches(targets, 6, 2, epoch) for index in batch)
+    assert seen[0] == pytest.approx(300, abs=75)
+    assert seen[5] == pytest.approx(30, abs=16)
+
+
+def test_classes_of_few_images_repeat_them() -> None:
+    targets = [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    for epoch in range(4):
+        for batch in balanced_batches(targets, 8, 4, epoch):
+            assert sorted(classes_of(targets, batch).values()) == [4, 4]
+
+
+def test_balanced_order_is_a_function_of_seed_and_epoch_and_can_start_in_the_middle() -> None:
+    targets = [label for label in range(6) for _ in range(6)]
+    sampler = BalancedSampler(targets, 6, 2, seed=1)
+    whole = epoch_of(sampler, 2)
+    assert whole == epoch_of(BalancedSampler(targets, 6, 2, seed=1), 2)
+    assert epoch_of(sampler, 2, 12) == whole[12:]
+    for seed, epoch in ((1, 3), (2, 2)):
+        assert [index for _, index in whole] != [index for _, index in epoch_of(BalancedSampler(targets, 6, 2, seed=seed), epoch)]
+
+
+@pytest.mark.parametrize(('batch_size', 'images_per_class', 'words'), [(6, 4, 'multiple'), (12, 2, 'wants 6 classes'), (6, 0, 'multiple')])
+def test_impossible_balanced_batches(batch_size: int, images_per_class: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        BalancedSampler([label for label in range(4) for _ in range(9)], batch_size, images_per_class)

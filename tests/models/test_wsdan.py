@@ -52,10 +52,10 @@ def test_two_passes_average_probabilities(images):
         passes = model.forward_passes(images)
         output = model(images)
     torch.testing.assert_close(output, passes.combined)
-    torch.testing.assert_close(output.softmax(1), (passes.raw.softmax(1) + passes.refined.softmax(1)) / 2)
+    torch.testing.assert_close(output.softmax(1), (passes.parts['raw'].softmax(1) + passes.parts['refined'].softmax(1)) / 2)
     model.refine = False
     with torch.no_grad():
-        torch.testing.assert_close(model(images), passes.raw)
+        torch.testing.assert_close(model(images), passes.parts['raw'])
 
 
 def test_second_pass_sees_the_attended_box(images):

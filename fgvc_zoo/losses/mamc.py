@@ -1,0 +1,112 @@
+"""Multi-attention multi-class constraint: N-pair losses over images and attentions (MAMC: Sun et al., arXiv 1806.05372)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fgvc_zoo._errors import UserError, nearest
+
+NORMALIZATIONS = ('per_positive', 'per_anchor', 'per_pair')
+
+
+class AttentionSets(NamedTuple):
+    """How each of R features (one per image and attention) relates to every other, as (R, R) masks.
+
+    Attributes:
+        sasc: Same attention, same class, another image.
+        sadc: Same attention, different class.
+        dasc: Different attention, same class; the same image too.
+        dadc: Different attention, different class.
+    """
+
+    sasc: Tensor
+    sadc: Tensor
+    dasc: Tensor
+    dadc: Tensor
+
+
+class MAMCTerms(NamedTuple):
+    """The three N-pair losses; each is a scalar >= 0, float32 at least.
+
+    Attributes:
+        sasc: Same attention and class closer than everything else.
+        sadc: Same attention of another class closer than another attention of another class.
+        dasc: Another attention of the same class closer than another attention of another class.
+    """
+
+    sasc: Tensor
+    sadc: Tensor
+    dasc: Tensor
+
+
+def attention_sets(targets: Tensor, num_attentions: int) -> AttentionSets:
+    """The paper's four sets for every anchor at once; together they hold every feature but the anchor itself.
+
+    Args:
+        targets: (B,), int64.
+        num_attentions: P.
+
+    Returns:
+        Masks (R, R) of R = B * P features; feature r is attention r % P of image r // P.
+    """
+    label = targets.repeat_interleave(num_attentions)
+    attention = torch.arange(num_attentions, device=targets.device).repeat(len(targets))
+    same_class = label[:, None] == label
+    same_attention = attention[:, None] == attention
+    other = ~torch.eye(len(label), dtype=torch.bool, device=targets.device)
+    return AttentionSets(
+        same_attention & same_class & other, same_attention & ~same_class, ~same_attention & same_class, ~same_attention & ~same_class)
+
+
+def mamc_loss(
+        features: Tensor, targets: Tensor, normalization: str = 'per_anchor', cosine_scale: float | None = None) -> MAMCTerms:
+    """The three terms of the constraint.
+
+    For an anchor f with positives and negatives, log(1 + sum over negatives of exp(f.f- - f.f+)), summed over the positives:
+
+        SASC: positives same attention, same class        negatives everything else
+        SADC: positives same attention, different class   negatives different attention, different class
+        DASC: positives different attention, same class   negatives different attention, different class
+
+    A feature is never its own positive. An anchor without positives costs nothing, and so does one without negatives. Any number of
+    images a class is allowed. Computed in float32 whatever autocast says, without leaving log space.
+
+    Args:
+        features: f (B, P, D).
+        targets: (B,), int64.
+        normalization: By what each term's sum is divided. 'per_pair' is the paper's 1 / N for its batch of N pairs, N = B / 2
+            here; the sum runs over 2 N P anchors, so the value grows with P. 'per_anchor' divides by the B * P anchors.
+            'per_positive' divides by the term's (anchor, positive) pairs: the only one whose SADC does not grow with the
+            batch, because every image of another class is a positive of SADC.
+        cosine_scale: None compares features by inner products, as the paper does; a number compares them by that times their
+            cosine.
+
+    Raises:
+        UserError: The normalization does not exist.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise UserError(f"normalization '{normalization}' is not known{nearest(normalization, NORMALIZATIONS)} "
+                        f"(choose from {', '.join(NORMALIZATIONS)})")
+    images, attentions, _ = features.shape
+    sets = attention_sets(targets, attentions)
+    with torch.autocast(features.device.type, enabled=False):  # it would cast the matrix product down again
+        rows = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
+        if cosine_scale is not None:
+            rows = F.normalize(rows, dim=1) * cosine_scale ** 0.5
+        similarity = rows @ rows.T
+
+        def term(positive: Tensor, negative: Tensor) -> Tensor:
+            # the lowest number instead of -inf: an anchor without negatives then costs log(1 + 0), and its gradient is 0, not NaN
+            lowest = torch.finfo(similarity.dtype).min
+            repulsion = similarity.masked_fill(~negative, lowest).logsumexp(1, keepdim=True)
+            total = F.softplus(repulsion - similarity).masked_fill(~positive, 0.0).sum()
+            if normalization == 'per_positive':
+                return total / positive.sum().clamp(min=1)
+            return total / (images * attentions if normalization == 'per_anchor' else images / 2)
+
+        everything_else = sets.sadc | sets.dasc | sets.dadc
+        return MAMCTerms(term(sets.sasc, everything_else), term(sets.sadc, sets.dadc), term(sets.dasc, sets.dadc))
