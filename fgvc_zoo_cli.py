@@ -106,12 +106,52 @@ def train(
         workers=workers, cache=cache, resume=resume, amp=amp, device=device)
 
 
+@app.command()
+def publish(
+        run: Annotated[Path, typer.Argument(help='The folder of a run, or a staged folder.')],
+        repo_id: Annotated[str, typer.Argument(help='ORG/NAME on the Hugging Face Hub.')],
+        license: Annotated[Optional[str], typer.Option(help="Of the weights: an SPDX identifier such as 'MIT', or a sentence.")] = None,
+        about: Annotated[str, typer.Option(help='What the model was trained on, in words.')] = '',
+        result: Annotated[Optional[Path], typer.Option(help='What `evaluate --json` wrote; RUN/result.json if not given.')] = None,
+        baseline: Annotated[Optional[Path], typer.Option(help="The baseline's result file; RUN/baseline.json if there is one.")] = None,
+        picture: Annotated[Optional[Path], typer.Option(help='Of its attention, for the card; RUN/attention.png if there is one.')] = None,
+        full: Annotated[bool, typer.Option('--full', help='Keep single precision weights; half precision if not given.')] = False,
+        output: Annotated[Optional[Path], typer.Option(help='Where the repository is staged; RUN/hub if not given.')] = None,
+        dry_run: Annotated[bool, typer.Option('--dry-run', help='Stage it and show what publishing would change.')] = False,
+        private: Annotated[bool, typer.Option('--private', help='Create the repository private.')] = False,
+        revision: Annotated[Optional[str], typer.Option(help='Branch to publish to; main if not given.')] = None,
+        tag: Annotated[Optional[str], typer.Option(help='Name for the published revision.')] = None,
+) -> None:
+    """Publish a trained model on the Hugging Face Hub, with a card, checksums and its measured figures."""
+    from fgvc_zoo.cli.publish import run as publish_run
+
+    publish_run(run, repo_id, license, about, result, baseline, picture, full, output, dry_run, private, revision, tag)
+
+
+@app.command()
+def verify(
+        model: Annotated[str, typer.Argument(help='ORG/NAME or ORG/NAME@REVISION on the Hugging Face Hub, or a staged folder.')],
+        data: Annotated[Optional[str], typer.Option(help='Measure its figures again on cub200:PATH, grocery:PATH, folder:PATH ...')] = None,
+        split: Annotated[Optional[str], typer.Option(help='The split that was measured if not given.')] = None,
+        tolerance: Annotated[float, typer.Option(min=0, help='Percentage points a figure may differ.')] = 0.2,
+        batch_size: Annotated[int, typer.Option(min=1)] = 32,
+        workers: Annotated[int, typer.Option(min=0, help='Processes that load images.')] = 2,
+        device: Device = None,
+) -> None:
+    """Check that a published model is intact, answers as it did, and reaches its figures."""
+    from fgvc_zoo.cli.verify import run
+
+    raise typer.Exit(run(model, data, split, tolerance, batch_size, workers, device))
+
+
 def main() -> None:
     """Run the command; what the user can mend is one line on standard error and exit status 2.
 
     Typer itself ends with status 130 when the user interrupts.
     """
     warnings.formatwarning = lambda message, *_: f'fgvc-zoo: note: {message}\n'
+    if not sys.stderr.isatty():
+        os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')  # huggingface_hub draws them into files too
     try:
         app()
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.data import eval_transform
 
@@ -36,6 +37,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
+        download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # timm does not look whether they are intact
         model = create_model(name, pretrained=True)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
@@ -51,11 +53,8 @@ def create_model(name: str, **args: Any) -> TimmModel:
     Raises:
         UserError: The Hub does not answer or has no such weights.
     """
-    try:
+    with hub_errors(f"weights for '{name}' could not be fetched"):
         return timm.create_model(name, **args)
-    except OSError as error:  # what huggingface_hub raises derives from it
-        raise UserError(f"weights for '{name}' could not be fetched ({_first_line(error)}); check the name and the connection, or use "
-                        "weights from a local .safetensors file or folder") from error
 
 
 def _load_registered(name: str) -> TimmModel:
@@ -67,12 +66,14 @@ def _load_registered(name: str) -> TimmModel:
             raise UserError(f"'{name}' has no trained weights in this package (there are {_listed(list(trained))}); "
                             "give the folder of a training run instead")
         raise UserError(f"there is no trained model '{name}'{nearest(name, trained)} (there are {_listed(list(trained))})")
-    if not item.path.is_file():
-        raise UserError(f"the weights of '{item.name}' are missing ('{item.path}'); install the package again")
-    if hashlib.sha256(item.path.read_bytes()).hexdigest() != item.sha256:
-        raise UserError(f"the weights of '{item.name}' are damaged: '{item.path}' does not have the sha256 of the manifest; install the "
-                        "package again")
-    return timm.create_model(item.name, pretrained=True)
+    if item.repo and not item.in_package:
+        return create_model(item.name, pretrained=True)
+    again = 'install the package again' if item.in_package else 'they come with a clone of the repository'
+    if not item.file.is_file():
+        raise UserError(f"the weights of '{item.name}' are missing ('{item.file}'); {again}")
+    if hashlib.sha256(item.file.read_bytes()).hexdigest() != item.sha256:
+        raise UserError(f"the weights of '{item.name}' are damaged: '{item.file}' does not have the sha256 of the manifest; {again}")
+    return timm.create_model(item.name, pretrained=True) if item.in_package else _load_folder(item.file.parent)
 
 
 def _load_folder(folder: Path) -> TimmModel:

@@ -13,8 +13,9 @@ from typing import Any
 
 import timm
 
-import fgvc_zoo  # noqa: F401  (registers the models)
 from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo.evaluation import parts_of
+from fgvc_zoo.models import METHODS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -28,7 +29,7 @@ def load_results() -> list[dict[str, Any]]:
 def accuracy_table(results: list[dict[str, Any]]) -> str:
     """One row a result: the baseline of each data set first, then the methods with the share of its errors that they remove."""
     lines = [
-        '| data | method | backbone | input | epochs | top-1 | raw pass | refined pass | mean per class | errors removed |',
+        '| data | method | backbone | input | epochs | top-1 | mean per class | errors removed | parts alone | box meets the true one |',
         '|---|---|---|---|---|---|---|---|---|---|']
     baselines = {_key(result): result['metrics']['top1'] for result in results if result['method'] == 'baseline'}
     for result in sorted(results, key=lambda item: (item['data'], item['method'] != 'baseline', item['method'])):
@@ -37,10 +38,12 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
         removed = '-'
         if result['method'] != 'baseline' and baseline is not None:
             removed = f"{100 * (metrics['top1'] - baseline) / (100 - baseline):.0f} %"
-        passes = [f"{metrics[name]['top1']:.1f}" if name in metrics else '-' for name in ('raw', 'refined')]
+        parts = ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined')
+        found = metrics.get('localization')
+        boxes = f"{found['iou50']:.0f} % (a central box: {found['central_box_iou50']:.0f} %)" if found else '-'
         lines.append('| ' + ' | '.join([
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
-            f"**{metrics['top1']:.1f}**", *passes, f"{metrics['mean_per_class']:.1f}", removed]) + ' |')
+            f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')
     return '\n'.join(lines)
 
 
@@ -49,15 +52,20 @@ def _key(result: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def model_table() -> str:
-    """Registered models and whether trained weights come with the package."""
+    """One row a method: what is registered, and where trained weights are."""
     weights: dict[str, list[str]] = {}
     for item in load_manifest():
-        weights.setdefault(item.architecture, []).append(f"`{item.tag}` {item.metrics['top1']:.1f} %")
-    lines = ['| model | input | trained weights in the package (top-1) |', '|---|---|---|']
-    for name in timm.list_models(module='wsdan'):
-        size = timm.get_pretrained_cfg_value(name, 'input_size')[-1]
-        shown = f'`{name}`' if name != 'wsdan' else '`wsdan` with `backbone=`any timm model'
-        lines.append(f"| {shown} | {size} px | {', '.join(weights.get(name, [])) or '-'} |")
+        place = 'package' if item.in_package else item.repo or 'clone'
+        method = item.architecture.partition('_')[0]
+        weights.setdefault(method, []).append(f"`{item.name}` {item.metrics['top1']:.1f} % ({place})")
+    lines = ['| models | paper | registered over | trained weights: top-1 (where they are) |', '|---|---|---|---|']
+    for method in [method for method in METHODS if timm.is_model(method)]:
+        cfg = timm.get_pretrained_cfg(method)
+        number = (cfg.paper_ids or '').partition(':')[2]
+        paper = f'[{cfg.paper_name}](https://arxiv.org/abs/{number})' if number else cfg.paper_name
+        backbones = [f"`{name.partition('_')[2]}`" for name in timm.list_models(module=method) if name != method]
+        lines.append(f"| `{method}_*` | {paper} | {', '.join(backbones)}; `{method}` with `backbone=` any timm model "
+                     f"| {'<br>'.join(weights.get(method, [])) or '-'} |")
     return '\n'.join(lines)
 
 

@@ -22,11 +22,13 @@ class Checkpoint:
     Attributes:
         architecture: Registered timm name, e.g. 'wsdan_tf_efficientnet_lite0'.
         tag: What it was trained on, e.g. 'cub50'; the model is `architecture.tag`.
-        file: Name of the safetensors file beside the manifest.
+        path: The safetensors file, relative to the manifest for one in the package, to the repository for any other.
+        in_package: The weights come with the package.
         sha256: Its checksum, 64 hex digits.
         size: Its length in bytes.
         labels: Name of the text file beside the manifest with one class name per line.
         num_classes: Number of those names.
+        model_args: Arguments of the architecture that these weights need, where they are not its defaults.
         input_size: Side of the square input in pixels.
         crop_pct: Central part of the resized image that is used, in (0, 1].
         license: SPDX identifier, or a sentence, for the weights.
@@ -34,15 +36,18 @@ class Checkpoint:
         recipe: Name of the recipe.
         seed: Of the training run.
         epochs: Of the training run.
-        metrics: Test accuracies in percent: top1, top5, mean_per_class, raw and refined top1.
+        metrics: Test accuracies in percent: top1, top5, mean_per_class, and top1 of each part of the prediction.
         results: Path of the result file in the repository.
         default: True for the tag that `pretrained=True` without a tag means.
+        repo: Hub repository; empty while it is not published.
+        revision: Commit of that repository.
         golden: First logits of the image of `golden_input`: how an intact checkpoint answers.
     """
 
     architecture: str
     tag: str
-    file: str
+    path: str
+    in_package: bool
     sha256: str
     size: int
     labels: str
@@ -57,6 +62,9 @@ class Checkpoint:
     metrics: dict[str, float]
     results: str
     default: bool = False
+    model_args: dict[str, Any] = field(default_factory=dict)
+    repo: str = ''
+    revision: str = ''
     golden: list[float] = field(default_factory=list)
 
     @property
@@ -65,9 +73,9 @@ class Checkpoint:
         return f'{self.architecture}.{self.tag}'
 
     @property
-    def path(self) -> Path:
-        """Where the weights lie."""
-        return FOLDER / self.file
+    def file(self) -> Path:
+        """Where the weights lie. Those that are not in the package are there only in a clone of the repository."""
+        return (FOLDER if self.in_package else FOLDER.parents[1]) / self.path
 
     def label_names(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
@@ -89,6 +97,14 @@ def load_manifest() -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(**entry) for entry in entries)
 
 
+def model_args(architecture: str, tag: str | None) -> dict[str, Any]:
+    """What the weights of `architecture.tag` (of its default tag if None) need that is not the architecture's default."""
+    for item in load_manifest():
+        if item.architecture == architecture and (item.tag == tag if tag else item.default):
+            return item.model_args
+    return {}
+
+
 def golden_input(size: int) -> Tensor:
     """The fixed image of the golden logits: (1, 3, size, size) float32, smooth waves in [-1, 1] made without a random generator."""
     axis = torch.linspace(0, 1, size)
@@ -97,7 +113,9 @@ def golden_input(size: int) -> Tensor:
 
 
 def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """timm pretrained configs of one method: one for each checkpoint in the manifest, and one for each architecture without.
+    """timm pretrained configs of one method: one for each checkpoint that can be had, and one for each architecture without.
+
+    A checkpoint can be had from the package, or from the Hub once its repository is in the manifest.
 
     Args:
         cfgs: Architecture name -> config without weights.
@@ -107,9 +125,10 @@ def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """
     trained = {}
     for item in sorted(load_manifest(), key=lambda checkpoint: not checkpoint.default):
-        if item.architecture in cfgs:
+        if item.architecture in cfgs and (item.in_package or item.repo):
+            source = dict(file=str(item.file)) if item.in_package else dict(hf_hub_id=f'{item.repo}@{item.revision}')
             trained[item.name] = dict(
-                cfgs[item.architecture], file=str(item.path), num_classes=item.num_classes, label_names=item.label_names(),
+                cfgs[item.architecture], **source, num_classes=item.num_classes, label_names=item.label_names(),
                 input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, license=item.license)
     with_weights = {name.partition('.')[0] for name in trained}
     return {**trained, **{name: cfg for name, cfg in cfgs.items() if name not in with_weights}}

@@ -16,6 +16,7 @@ from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.cli._common import choose_device, progress_bar
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import evaluate, parts_of, result_record, write_json
+from fgvc_zoo.hub import golden_logits
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
 from fgvc_zoo.recipes import recipe_for
 
@@ -25,7 +26,9 @@ def run(
     """Measure, print, write."""
     begun = time.monotonic()
     place = choose_device(device)
-    model = load_model(name, place)
+    model = load_model(name)
+    golden = golden_logits(model)[0, :10]
+    model.to(place)
     dataset = open_dataset(data, split, transform=eval_transform_for(model))
     _check_classes(model, dataset.class_names, name)
     err = Console(stderr=True)
@@ -34,6 +37,7 @@ def run(
         metrics = evaluate(
             model, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(shown, completed=done))
     record = _record(name, model, data, split, metrics, time.monotonic() - begun)
+    record['golden'] = [round(value, 5) for value in golden.tolist()]  # so that publishing can tell these weights from others
     if json_file is not None:
         write_json(json_file, record)
     _show(Console(), metrics, len(dataset))
@@ -64,7 +68,7 @@ def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[st
             recipe=config['recipe'], seed=config['seed'], epochs=config['recipe']['epochs'], weights=folder / 'model.safetensors')
     for item in load_manifest():
         if name == item.name:
-            facts = dict(recipe=dict(name=item.recipe), seed=item.seed, epochs=item.epochs, weights=item.path)
+            facts = dict(recipe=dict(name=item.recipe), seed=item.seed, epochs=item.epochs, weights=item.file)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.tasks import TASKS
+from fgvc_zoo.models import METHODS
 
 
 def run(pattern: str, as_json: bool) -> None:
@@ -29,20 +29,20 @@ def run(pattern: str, as_json: bool) -> None:
         table.add_column(column, justify='right' if column in ('classes', 'top-1') else 'left', overflow='fold')
     for row in rows:
         table.add_row(
-            row['name'], f"{row['input_size']} px", 'yes' if row['weights'] else '-', str(row['num_classes'] or '-'),
+            row['name'], f"{row['input_size']} px", row['weights'] or '-', str(row['num_classes'] or '-'),
             f"{row['top1']:.1f} %" if row['top1'] is not None else '-', row['data'] or '-')
     Console().print(table)
 
 
 def _rows() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for method in (name for name in TASKS if name != 'baseline'):
+    for method in METHODS:
         for name in timm.list_models(module=method):
             cfg = timm.get_pretrained_cfg(name)
             size = cfg.input_size[-1] if cfg else None
-            rows.append(dict(name=name, input_size=size, weights=False, num_classes=None, top1=None, data=None))
+            rows.append(dict(name=name, input_size=size, weights=None, num_classes=None, top1=None, data=None))
             rows.extend(
-                dict(name=item.name, input_size=item.input_size, weights=True, num_classes=item.num_classes,
-                     top1=item.metrics['top1'], data=item.data)
+                dict(name=item.name, input_size=item.input_size, weights='package' if item.in_package else item.repo or 'clone',
+                     num_classes=item.num_classes, top1=item.metrics['top1'], data=item.data)
                 for item in load_manifest() if item.architecture == name)
     return rows

@@ -2,10 +2,24 @@
 
 from fgvc_zoo.layers.attention_boxes import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
 from fgvc_zoo.layers.attention_pooling import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
+from fgvc_zoo.layers.attention_proposal import (
+    AttentionProposal,
+    attended_crop,
+    bound_squares,
+    box_mask,
+    nested_squares,
+    paste_maps,
+    peak_squares,
+    response_map,
+    square_boxes,
+)
 from fgvc_zoo.layers.components import largest_component
-from fgvc_zoo.layers.excitation import MultiExcitation, ParallelLinear
+from fgvc_zoo.layers.excitation import FlattenedMaps, MultiExcitation, ParallelLinear
+from fgvc_zoo.layers.pairwise_interaction import Pairs, PairwiseInteraction, attentive_features, nearest_pairs
 
 __all__ = [
-    'AttentionMaps', 'MultiExcitation', 'ParallelLinear', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding',
-    'bilinear_attention_pooling', 'crop_boxes', 'largest_component', 'object_box', 'sample_maps', 'signed_sqrt',
+    'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction', 'ParallelLinear',
+    'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'attentive_features',
+    'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'largest_component', 'nearest_pairs', 'nested_squares',
+    'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt', 'square_boxes',
 ]

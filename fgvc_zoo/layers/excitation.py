@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from timm.models import register_notrace_function
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fgvc_zoo._errors import UserError
 
 
 class ParallelLinear(nn.Module):
@@ -61,3 +64,31 @@ class MultiExcitation(nn.Module):
     def forward(self, squeezed: Tensor) -> Tensor:
         hidden = F.relu(self.reduce(squeezed)).unflatten(1, (self.count, -1))
         return self.expand(hidden).sigmoid()
+
+
+class FlattenedMaps(nn.Module):
+    """A map (B, C, height, width) weighed by each of its excitations (B, P, C), as vectors (B, P, C * height * width).
+
+    Args:
+        height: Height in cells that whatever reads the vectors is tied to.
+        width: Width in cells.
+
+    Raises:
+        UserError: A map of another size comes.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+
+    def forward(self, features: Tensor, excitations: Tensor) -> Tensor:
+        require_size(features, self.height, self.width)
+        return (features.unsqueeze(1) * excitations[:, :, :, None, None]).flatten(2)
+
+
+@register_notrace_function  # a leaf for symbolic tracing, which cannot follow a choice by size
+def require_size(features: Tensor, height: int, width: int) -> None:  # a name with an underscore would not be a leaf
+    if not torch.jit.is_scripting() and features.shape[2:] != (height, width):
+        raise UserError(f"branch_pool 'flatten' is tied to maps of {height}x{width} cells and the input gives one of "
+                        f"{features.shape[2]}x{features.shape[3]}: use another input size, set map_size, or choose branch_pool 'avg'")

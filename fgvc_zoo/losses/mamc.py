@@ -63,7 +63,7 @@ def attention_sets(targets: Tensor, num_attentions: int) -> AttentionSets:
 
 
 def mamc_loss(
-        features: Tensor, targets: Tensor, normalization: str = 'per_anchor', cosine_scale: float | None = None) -> MAMCTerms:
+        features: Tensor, targets: Tensor, normalization: str = 'per_positive', cosine_scale: float | None = None) -> MAMCTerms:
     """The three terms of the constraint.
 
     For an anchor f with positives and negatives, log(1 + sum over negatives of exp(f.f- - f.f+)), summed over the positives:
@@ -78,19 +78,22 @@ def mamc_loss(
     Args:
         features: f (B, P, D).
         targets: (B,), int64.
-        normalization: By what each term's sum is divided. 'per_pair' is the paper's 1 / N for its batch of N pairs, N = B / 2
-            here; the sum runs over 2 N P anchors, so the value grows with P. 'per_anchor' divides by the B * P anchors.
-            'per_positive' divides by the term's (anchor, positive) pairs: the only one whose SADC does not grow with the
-            batch, because every image of another class is a positive of SADC.
-        cosine_scale: None compares features by inner products, as the paper does; a number compares them by that times their
-            cosine.
+        normalization: By what each term's sum is divided. 'per_pair' is the paper's 1 / N for its batch of N pairs; N = B / 2
+            here. The sum runs over 2 N P anchors, so the value grows with P. 'per_anchor' divides by the B * P anchors. Since every
+            image of another class is a positive of SADC, that term still grows with the batch: 30 log 31 = 103 for equal features of
+            16 pairs and P = 2. 'per_positive' divides by the term's (anchor, positive) pairs: log 31 = 3.4 there, the size of
+            a cross-entropy.
+        cosine_scale: None compares features by inner products, as the paper does; a number above 0 compares them by that times
+            their cosine.
 
     Raises:
-        UserError: The normalization does not exist.
+        UserError: The normalization does not exist, or the scale is not positive.
     """
     if normalization not in NORMALIZATIONS:
         raise UserError(f"normalization '{normalization}' is not known{nearest(normalization, NORMALIZATIONS)} "
                         f"(choose from {', '.join(NORMALIZATIONS)})")
+    if cosine_scale is not None and not cosine_scale > 0:
+        raise UserError(f'cosine_scale must be above 0, not {cosine_scale}')
     images, attentions, _ = features.shape
     sets = attention_sets(targets, attentions)
     with torch.autocast(features.device.type, enabled=False):  # it would cast the matrix product down again

@@ -15,6 +15,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.checkpoints import model_args
 from fgvc_zoo.models._backbone import Backbone
 
 
@@ -271,6 +272,9 @@ def build(
         raise UserError(
             f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
             "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
+    tag = kwargs.get('pretrained_cfg')
+    if isinstance(tag, str) or (tag is None and pretrained):
+        kwargs.update(model_args(variant, tag))  # these weights fit no other choices
     return build_model_with_cfg(
         model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)), **kwargs)
 

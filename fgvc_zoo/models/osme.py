@@ -8,12 +8,12 @@ classified. What makes the excitations attend to different parts is a loss (MAMC
 from typing import Any, NamedTuple
 
 import torch
-from timm.models import generate_default_cfgs, register_model, register_notrace_function
+from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.checkpoints import trained_cfgs
-from fgvc_zoo.layers import MultiExcitation, ParallelLinear, attention_box
+from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, attention_box
 from fgvc_zoo.models._backbone import Backbone
 from fgvc_zoo.models._base import Explanation, FineGrainedModel, Passes, backbone_cfg, build, build_over
 
@@ -98,10 +98,11 @@ class OSME(FineGrainedModel):
         self.num_attentions = num_attentions
         self.branch_pool = branch_pool
         self.combine = combine
-        self.map_height, self.map_width = map_size or body.map_size
-        cells = self.map_height * self.map_width if branch_pool == 'flatten' else 1
+        map_height, map_width = map_size or body.map_size
+        cells = map_height * map_width if branch_pool == 'flatten' else 1
         channels = body.num_features
         self.excitation: nn.Module = MultiExcitation(channels, num_attentions, reduction, device=device, dtype=dtype)
+        self.flatten = FlattenedMaps(map_height, map_width)
         self.branches: nn.Module = ParallelLinear(num_attentions, channels * cells, width, device=device, dtype=dtype)
 
     def branch_features(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,11 +110,8 @@ class OSME(FineGrainedModel):
         squeezed = features.mean((2, 3))
         excitations = self.excitation(squeezed)
         if self.branch_pool == 'flatten':
-            _check_map(features, self.map_height, self.map_width)
-            weighted = (features.unsqueeze(1) * excitations[:, :, :, None, None]).flatten(2)
-        else:
-            weighted = squeezed.unsqueeze(1) * excitations
-        return self.branches(weighted), excitations
+            return self.branches(self.flatten(features, excitations)), excitations
+        return self.branches(squeezed.unsqueeze(1) * excitations), excitations
 
     def join(self, branches: Tensor) -> Tensor:
         """Branches' vectors (B, P, width) -> the classifier's input (B, head_hidden_size)."""
@@ -188,13 +186,6 @@ class OSME(FineGrainedModel):
         super()._remove_head()
         self.excitation = nn.Identity()
         self.branches = nn.Identity()
-
-
-@register_notrace_function  # a leaf for symbolic tracing, which cannot compare sizes
-def _check_map(features: Tensor, height: int, width: int) -> None:
-    if not torch.jit.is_scripting() and features.shape[2:] != (height, width):
-        raise UserError(f"branch_pool 'flatten' is tied to maps of {height}x{width} cells and the input gives one of "
-                        f"{features.shape[2]}x{features.shape[3]}: use another input size, set map_size, or choose branch_pool 'avg'")
 
 
 _PAPER: dict[str, Any] = dict(

@@ -10,12 +10,16 @@ from timm.task import TrainingTask
 from torch import nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.tasks.apinet import APINetTask
 from fgvc_zoo.tasks.baseline import BaselineTask
 from fgvc_zoo.tasks.osme import MAMCTask
+from fgvc_zoo.tasks.racnn import RACNNTask
 from fgvc_zoo.tasks.wsban import WSBANTask
 from fgvc_zoo.tasks.wsdan import WSDANTask
 
-TASKS: dict[str, Callable[..., TrainingTask]] = {'baseline': BaselineTask, 'mamc': MAMCTask, 'wsban': WSBANTask, 'wsdan': WSDANTask}
+TASKS: dict[str, Callable[..., TrainingTask]] = {
+    'apinet': APINetTask, 'baseline': BaselineTask, 'mamc': MAMCTask, 'racnn': RACNNTask, 'wsban': WSBANTask,
+    'wsdan': WSDANTask}
 
 
 def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
@@ -33,4 +37,4 @@ def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
     return TASKS[name](model, **args)
 
 
-__all__ = ['TASKS', 'BaselineTask', 'MAMCTask', 'WSBANTask', 'WSDANTask', 'create_task']
+__all__ = ['TASKS', 'APINetTask', 'BaselineTask', 'MAMCTask', 'RACNNTask', 'WSBANTask', 'WSDANTask', 'create_task']

@@ -33,7 +33,9 @@ class MAMCTask(TrainingTask):
         model: The network.
         smoothing: Label smoothing of the cross-entropy, in [0, 1).
         mamc_weight: Lambda, weight of the constraint.
-        normalization: By what each term's sum is divided: 'per_positive', 'per_anchor' or 'per_pair' (the paper; see `mamc_loss`).
+        normalization: By what each term's sum is divided (see `mamc_loss`). With 'per_pair' (the paper) and 'per_anchor' the
+            constraint drowns the cross-entropy, more so the larger the batch; with features that are compared by
+            inner products the branches' lengths can then run away. 'per_positive' keeps the values of one size.
         cosine_scale: None compares features by inner products, as the paper does; a number by that times their cosine.
 
     Raises:
@@ -45,7 +47,7 @@ class MAMCTask(TrainingTask):
             model: nn.Module,
             smoothing: float = 0.0,
             mamc_weight: float = 0.5,
-            normalization: str = 'per_anchor',
+            normalization: str = 'per_positive',
             cosine_scale: float | None = None,
     ) -> None:
         if not isinstance(model, OSME) or model.num_classes == 0:

@@ -126,7 +126,7 @@ def _origin(model: TimmModel, name: str) -> str:
     heads = (heads,) if isinstance(heads, str) else heads
     if any(name.startswith(f'{head}.') for head in heads):
         return 'head'
-    return 'new' if isinstance(model, FineGrainedModel) and not name.startswith('backbone.') else 'backbone'
+    return 'new' if isinstance(model, FineGrainedModel) and not name.startswith(('backbone.', 'backbones.')) else 'backbone'
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:

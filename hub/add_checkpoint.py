@@ -1,8 +1,10 @@
-"""Put a finished run into the package: half precision weights, class names, measured accuracy, golden logits, one manifest entry.
+"""Make a finished run a checkpoint of the zoo: half precision weights, measured accuracy, golden logits, one manifest entry.
 
-    python hub/embed.py runs/grocery-wsdan --tag grocery81 --data grocery:PATH --license 'MIT' --about 'Grocery Store Dataset ...' --default
+    python hub/add_checkpoint.py runs/cub50-apinet --tag cub50 --data cub200:PATH --license 'MIT' --about 'CUB ...'
+    python hub/add_checkpoint.py runs/grocery-wsdan --tag grocery81 ... --default --in-package
 
-What is measured, and written to `benchmarks/results/`, is the half precision file that ships.
+Without `--in-package` the weights go to `hub/checkpoints/NAME/` as a folder that timm loads (`local-dir:`), ready to be published. What is
+measured, and written to `benchmarks/results/`, is the half precision file that ships.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors.torch import save_file
+from timm.models._hub import save_config_for_hf
 
 from fgvc_zoo.checkpoints import FOLDER, MANIFEST, golden_input
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, result_record, write_json
-from fgvc_zoo.loading import class_names, eval_transform_for, load_model
+from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
+from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
+from fgvc_zoo.training.setup import restore_task
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,19 +38,23 @@ def main() -> None:
     parser.add_argument('--license', required=True)
     parser.add_argument('--about', required=True, help='what it was trained on, in words')
     parser.add_argument('--default', action='store_true', help='the tag that pretrained=True means')
+    parser.add_argument('--in-package', action='store_true', help='ship the weights in the wheel')
     options = parser.parse_args()
 
     begun = time.monotonic()
     config = json.loads((options.run / 'run.json').read_text(encoding='utf-8'))['config']
-    model = load_model(str(options.run))
+    task = restore_task(options.run)
+    model = task.trainable_module.half().float()  # what the file will hold
     cfg = model.pretrained_cfg
     name = f"{cfg['architecture']}.{options.tag}"
-    weights = FOLDER / f'{name}.safetensors'
+    weights = FOLDER / f'{name}.safetensors' if options.in_package else write_folder(model, ROOT / 'hub' / 'checkpoints' / name)
     save_file({key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}, weights)
     weights.chmod(0o644)  # safetensors writes files that only their owner may read
-    model.half().float()  # what the file holds
 
-    metrics = evaluate(model, open_dataset(options.data, 'test', transform=eval_transform_for(model)), workers=1)
+    dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
+    metrics = evaluate(model, dataset, workers=1)
+    if found := diagnose(task, dataset, workers=1):
+        metrics['diagnosis'] = found
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
     results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}.json"
@@ -60,20 +68,29 @@ def main() -> None:
     with torch.inference_mode():
         golden = model(golden_input(cfg['input_size'][-1]))[0, :10]
     entry = dict(
-        architecture=cfg['architecture'], tag=options.tag, file=weights.name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        architecture=cfg['architecture'], tag=options.tag, path=weights.relative_to(FOLDER if options.in_package else ROOT).as_posix(),
+        in_package=options.in_package, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         size=weights.stat().st_size, labels=labels.name, num_classes=model.num_classes, input_size=cfg['input_size'][-1],
-        crop_pct=cfg['crop_pct'], license=options.license, data=options.about, recipe=config['recipe']['name'], seed=config['seed'],
+        crop_pct=cfg['crop_pct'], model_args=dict(model._model_args), license=options.license, data=options.about, recipe=config['recipe']['name'], seed=config['seed'],
         epochs=config['recipe']['epochs'],
         metrics={**{key: metrics[key] for key in ('top1', 'top5', 'mean_per_class')},
-                 'raw': metrics['raw']['top1'], 'refined': metrics['refined']['top1']},
+                 **{part: metrics[part]['top1'] for part in parts_of(metrics) if part != 'combined'}},
         results=results.relative_to(ROOT).as_posix(), default=options.default, golden=[round(value, 5) for value in golden.tolist()])
     entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
     entries = [item for item in entries if (item['architecture'], item['tag']) != (cfg['architecture'], options.tag)]
     entries = sorted([*entries, entry], key=lambda item: (item['architecture'], item['tag']))
     MANIFEST.write_text(
-        '# Every checkpoint of this zoo; written by hub/embed.py, read by fgvc_zoo.checkpoints.\n'
+        '# Every checkpoint of this zoo; written by hub/add_checkpoint.py, read by fgvc_zoo.checkpoints.\n'
         + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120), encoding='utf-8')
     print(f"{name}: {weights.stat().st_size / 1e6:.1f} MB, top-1 {metrics['top1']:.2f} %")
+
+
+def write_folder(model: TimmModel, folder: Path) -> Path:
+    """timm's local-dir folder without its weights; returns where they go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_config_for_hf(
+        model, folder / 'config.json', model_config=dict(label_names=class_names(model)), model_args=model._model_args)
+    return folder / 'model.safetensors'
 
 
 if __name__ == '__main__':

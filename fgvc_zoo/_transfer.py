@@ -1,0 +1,157 @@
+"""What crosses the network: downloads that are compared with the Hub's checksums, and its errors in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import get_token, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from fgvc_zoo._errors import UserError
+
+LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
+
+
+def download(name: str, files: Sequence[str] | None = None) -> Path:
+    """Fetch files of a repository into huggingface_hub's cache, all of the same revision.
+
+    huggingface_hub compares a download's length, not its content; here the content is compared too, with the checksum by which the Hub
+    calls it. A damaged file is taken out of the cache, so that it is fetched anew the next time.
+
+    Args:
+        name: 'ORG/NAME', with '@REVISION' for a branch, a tag or a commit.
+        files: Names to fetch, those that exist; all if None.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        UserError: They cannot be fetched, or one is damaged.
+    """
+    repo_id, _, revision = name.partition('@')
+    with hub_errors(f"'{name}' could not be fetched"):
+        folder = Path(snapshot_download(repo_id, revision=revision or None, allow_patterns=list(files) if files else None))
+    for path in sorted(folder.rglob('*')):
+        if path.is_symlink() and (files is None or path.name in files) and not _is_intact(path):
+            path.resolve().unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise UserError(f"'{path.relative_to(folder)}' of '{name}' was damaged on its way or on this disk: its content is not what the "
+                            "Hub has; it has been taken out of the cache, so try again")
+    return folder
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a file of the cache has the checksum by which its blob is called: sha256 for large files, git's sha1 for others."""
+    etag = Path(os.readlink(path)).name
+    if re.fullmatch('[0-9a-f]{64}', etag):
+        return sha256(path) == etag
+    return not re.fullmatch('[0-9a-f]{40}', etag) or git_sha1(path) == etag
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def git_sha1(path: Path) -> str:
+    """By which git calls a file's content, 40 hex digits."""
+    content = path.read_bytes()
+    return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+
+
+@contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Turn errors of the Hub, of its client and of the connection into a `UserError`.
+
+    The original error is not chained: it can quote what the server said, and so the token.
+
+    Args:
+        what: Beginning of the sentence: "'x' could not be fetched".
+    """
+    try:
+        yield
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        reason = None if isinstance(error, UserError) else hub_reason(error)
+        if reason is None:
+            raise
+        raise UserError(f'{what}: {reason}') from None
+
+
+def hub_reason(error: BaseException) -> str | None:
+    """What went wrong with the Hub and what to do, as the end of a sentence; None if the error has nothing to do with it."""
+    causes = [error]
+    while (following := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(following)
+    reasons = [reason for cause in causes if (reason := _reason(cause)) is not None]
+    if not reasons and any(isinstance(cause, LocalEntryNotFoundError) for cause in causes):
+        reasons = ['it is not in the local cache, and the Hub cannot be reached']
+    return _without_token(reasons[0]) if reasons else None
+
+
+def _reason(error: BaseException) -> str | None:
+    if isinstance(error, GatedRepoError):
+        return f'access to it must be asked for on its page; then {LOG_IN}'
+    if isinstance(error, RepositoryNotFoundError):
+        return f'there is no such repository, or it is private and you are not logged in; check the name, or {LOG_IN}'
+    if isinstance(error, RevisionNotFoundError):
+        return 'it has no such revision; check the name behind the @'
+    if isinstance(error, RemoteEntryNotFoundError):
+        return f"it has no file '{error.response.request.url.path.rpartition('/')[2]}'"
+    if isinstance(error, HFValidationError):
+        return "that is not a repository's name; write ORG/NAME"
+    if isinstance(error, OfflineModeIsEnabled):
+        return 'it needs the network, which HF_HUB_OFFLINE forbids; unset it'
+    if isinstance(error, HfHubHTTPError):
+        return _reason_of_status(error)
+    if isinstance(error, HTTPError):
+        return f'the connection to the Hub failed ({_first_line(error) or type(error).__name__}); try again'
+    if isinstance(error, OSError) and 'Consistency check failed' in str(error):
+        return 'the download ended early; try again'
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+        return f'{error.strerror} ({error.filename})' if error.filename else str(error.strerror)
+    return None
+
+
+def _reason_of_status(error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    said = (error.server_message or '').split('\n')[0] or error.response.reason_phrase
+    if status == 401:
+        return f'the token is not valid; {LOG_IN}'
+    if status == 403:
+        return f'the token does not allow it ({said}); use one with the right to write there'
+    if status in (409, 412):
+        return f'somebody changed it at the same time ({said}); look at it and try again'
+    if status == 429:
+        seconds = error.response.headers.get('retry-after')
+        return f"there were too many requests; try again {f'in {seconds} seconds' if seconds else 'later'}"
+    if status >= 500:
+        return f'the Hub has trouble ({status} {error.response.reason_phrase}); try again later'
+    return f'the Hub refused ({status}: {said})'
+
+
+def _without_token(text: str) -> str:
+    token = get_token()
+    return re.sub(r'hf_\w+', 'hf_...', text.replace(token, 'hf_...') if token else text)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split('\n')[0]

@@ -1,0 +1,39 @@
+"""`fgvc-zoo publish`: a trained model becomes a repository of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.hub import compare, is_staged, publish, stage
+
+_SIGNS = {'added': '+', 'changed': '~', 'removed': '-', 'unchanged': '='}
+
+
+def run(
+        source: Path, repo_id: str, license: str | None, about: str, result: Path | None, baseline: Path | None, picture: Path | None,
+        full: bool, output: Path | None, dry_run: bool, private: bool, revision: str | None, tag: str | None) -> None:
+    """Stage, unless `source` is staged already; then publish, or show what that would do."""
+    if repo_id.count('/') != 1 or not all(repo_id.split('/')):
+        raise UserError(f"'{repo_id}' is not a repository's name; write ORG/NAME")
+    folder = source
+    if not is_staged(source):
+        folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, full)
+    out = Console(highlight=False, soft_wrap=True)
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    out.print(f"staged in '{folder}' ({size / 1e6:.1f} MB)")
+    if dry_run:
+        _show(out, compare(folder, repo_id, revision))
+        out.print('nothing was published (--dry-run)')
+        return
+    done = publish(folder, repo_id, private, revision, tag)
+    _show(out, done.changes)
+    verb = 'published' if any(change != 'unchanged' for change in done.changes.values()) else 'already published'
+    out.print(f'{verb}: {done.url} at {done.revision[:7]}{f", tagged {tag}" if tag else ""}')
+
+
+def _show(out: Console, changes: dict[str, str]) -> None:
+    for name, change in changes.items():
+        out.print(f'  {_SIGNS[change]} {name} ({change})', markup=False)

@@ -1,0 +1,11 @@
+"""A trained model as a repository of the Hugging Face Hub: staged in a folder, published as one commit, checked after download.
+
+A staged folder holds what timm and transformers read (`model.safetensors`, `config.json`), what people read (`README.md`, the card;
+`labels.txt`) and what shows that it is what it says: `result.json` (the measured figures), `recipe.yaml`, `golden.safetensors` (the logits
+of a fixed image) and `checksums.json`.
+"""
+
+from fgvc_zoo.hub.publishing import Published, compare, publish
+from fgvc_zoo.hub.staging import CHECKSUMS, RESULT, check, golden_logits, is_staged, stage
+
+__all__ = ['CHECKSUMS', 'RESULT', 'Published', 'check', 'compare', 'golden_logits', 'is_staged', 'publish', 'stage']

@@ -1,0 +1,237 @@
+"""The folder that becomes a repository: written from a run, and compared with its own checksums and golden logits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo._transfer import sha256
+from fgvc_zoo.checkpoints import golden_input
+from fgvc_zoo.hub.card import render_card
+from fgvc_zoo.loading import TimmModel, load_model
+
+WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
+OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg')
+_TOLERANCE = 2e-3  # of golden logits, between machines
+
+
+def stage(
+        source: Path,
+        folder: Path,
+        repo_id: str,
+        license: str | None,
+        about: str = '',
+        result: Path | None = None,
+        baseline: Path | None = None,
+        picture: Path | None = None,
+        full: bool = False,
+) -> Path:
+    """Write the repository of a trained model into a folder; each file appears whole or not at all.
+
+    Args:
+        source: A run folder, or any folder with `config.json` (with `label_names`) and `model.safetensors`.
+        folder: Where to; files of an earlier staging are replaced.
+        repo_id: 'ORG/NAME', for the card.
+        license: Of the weights: an SPDX identifier, or a sentence.
+        about: What it was trained on, in words.
+        result: Its result file; `result.json` in `source` if None.
+        baseline: The result file of the baseline; `baseline.json` in `source` if there is one.
+        picture: PNG or JPEG of what it attended to; `attention.png` in `source` if there is one.
+        full: Keep single precision weights; they are rounded to half precision otherwise.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        UserError: The licence, the labels or the result file are missing, the weights do not answer as those that were measured, half
+            precision cannot hold them, or the folder cannot be written.
+    """
+    if not (license or '').strip():
+        raise UserError("the weights need a licence: give --license, such as MIT, or in words what their training data's terms allow")
+    model = load_model(str(source))
+    config = json.loads((source / 'config.json').read_text(encoding='utf-8'))
+    labels = config.get('label_names')
+    if not labels or len(labels) != model.num_classes:
+        raise UserError(f"'{source / 'config.json'}' names {len(labels or [])} classes (label_names), but the model has "
+                        f"{model.num_classes}; write all names in the order of the logits")
+    record = _read_result(result or source / RESULT)
+    _check_measured(record, model, source)
+    baseline = baseline or _there(source / 'baseline.json')
+    compared = _read_result(baseline) if baseline else None
+    if compared:
+        _check_comparable(record, compared)
+    picture = picture or _there(source / 'attention.png')
+    shown = f'attention{picture.suffix.lower()}' if picture else ''
+    if picture and (shown not in OPTIONAL or not picture.is_file()):
+        raise UserError(f"'{picture}' is not a picture for the card; give a .png or .jpg file")
+
+    state = load_file(source / WEIGHTS)
+    if not full:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        if any(not value.isfinite().all() for value in state.values()):
+            raise UserError(f"half precision cannot hold the weights of '{source}'; give --full")
+    model.load_state_dict(state)
+    logits = golden_logits(model)
+    recipe = record['recipe'] or (yaml.safe_load((source / 'recipe.yaml').read_text()) if (source / 'recipe.yaml').is_file() else None)
+
+    writers: dict[str, Callable[[Path], Any]] = {
+        WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}),
+        'config.json': lambda path: _write_json(path, _hub_config(config)),
+        'labels.txt': lambda path: path.write_text('\n'.join(labels) + '\n', encoding='utf-8'),
+        RESULT: lambda path: _write_json(path, record),
+        GOLDEN: lambda path: save_file({'logits': logits}, path, metadata=_golden_metadata(model)),
+    }
+    if recipe:
+        writers['recipe.yaml'] = lambda path: path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding='utf-8')
+    if compared:
+        writers['baseline.json'] = lambda path: _write_json(path, compared)
+    if picture:
+        writers[shown] = lambda path: shutil.copyfile(picture, path)
+    rounded = not full and _is_single_precision(source / WEIGHTS)
+    card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
+    writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
+
+    for name, write in writers.items():
+        _write(folder / name, write)
+    for name in set(OPTIONAL) - set(writers):
+        (folder / name).unlink(missing_ok=True)
+    sums = {name: sha256(folder / name) for name in sorted(writers)}
+    _write(folder / CHECKSUMS, lambda path: _write_json(path, sums))
+    return folder
+
+
+def is_staged(folder: Path) -> bool:
+    """Whether `stage` wrote it."""
+    return (folder / CHECKSUMS).is_file()
+
+
+def check(folder: Path) -> float:
+    """Compare a staged or downloaded folder with its checksums, and its model with the golden logits.
+
+    Returns:
+        The largest difference between golden logits.
+
+    Raises:
+        UserError: A file is missing or damaged (all of them are named), or the model does not answer as it did.
+    """
+    if not is_staged(folder):
+        raise UserError(f"'{folder}' has no {CHECKSUMS}; it was not made by fgvc-zoo publish, so there is nothing to compare it with")
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding='utf-8'))
+        missing = [name for name in sums if not (folder / name).is_file()]
+        damaged = [name for name, value in sums.items() if name not in missing and sha256(folder / name) != value]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"'{folder / CHECKSUMS}' is damaged ({error})") from error
+    if missing or damaged:
+        parts = [f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} {what}" for names, what in (
+            (missing, 'missing'), (damaged, f'not what {CHECKSUMS} says')) if names]
+        raise UserError(f"'{folder}' is damaged: {'; '.join(parts)}; fetch or stage it again")
+    golden = load_file(folder / GOLDEN)['logits']
+    logits = golden_logits(load_model(str(folder)))
+    gap = (logits - golden).abs().max().item() if logits.shape == golden.shape else float('inf')
+    if gap > _TOLERANCE * max(1.0, golden.abs().max().item()):
+        raise UserError(f"the model in '{folder}' does not answer as it did when it was staged: its golden logits differ by {gap:.2g}; the "
+                        "versions of torch, timm and fgvc-zoo may be to blame")
+    return gap
+
+
+def golden_logits(model: TimmModel) -> Tensor:
+    """How a model on the CPU answers the image of `golden_input`: (1, num_classes) float32."""
+    chans, size, _ = model.pretrained_cfg['input_size']
+    model.eval()
+    with torch.inference_mode():
+        return model(golden_input(size)[:, :1].expand(1, chans, size, size) if chans != 3 else golden_input(size)).float().clone()
+
+
+def _golden_metadata(model: TimmModel) -> dict[str, str]:
+    chans, size, _ = model.pretrained_cfg['input_size']
+    return dict(
+        input=f'fgvc_zoo.checkpoints.golden_input({size}), {chans} channels',
+        formula='channel c, row y, column x: sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    """A result file with what a card needs."""
+    if not path.is_file():
+        raise UserError(f"there is no result file '{path}': measure the model first (fgvc-zoo evaluate RUN --data ... --json {path}), or "
+                        "give --result FILE")
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        for key in ('top1', 'top5', 'mean_per_class'):
+            float(record['metrics'][key])
+        if missing := {'model', 'method', 'data', 'split', 'seed', 'input_size', 'epochs', 'recipe'} - record.keys():
+            raise KeyError(', '.join(sorted(missing)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{path}' is not a result file of `fgvc-zoo evaluate --json` ({error!r})") from error
+    return record
+
+
+def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> None:
+    """Whether these are the weights that were measured: by the golden logits in the record, or by the weights' checksum."""
+    if golden := record.get('golden'):
+        logits = golden_logits(model)[0, :len(golden)]
+        gap = (logits - torch.tensor(golden)).abs().max().item() if len(logits) == len(golden) else float('inf')
+        if gap > _TOLERANCE * max(1.0, max(map(abs, golden))):
+            raise UserError(f"the weights in '{source}' are not those that were measured: their golden logits differ by {gap:.2g} from the "
+                            "result file's; measure them again with fgvc-zoo evaluate")
+    elif record.get('weights_sha256') != sha256(source / WEIGHTS):
+        raise UserError(f"the weights in '{source}' are not those that were measured: the result file has neither their sha256 nor golden "
+                        "logits; measure them again with fgvc-zoo evaluate")
+
+
+def _check_comparable(record: dict[str, Any], baseline: dict[str, Any]) -> None:
+    different = [key for key in ('backbone', 'data', 'split', 'input_size', 'epochs') if record.get(key) != baseline.get(key)]
+    if different:
+        key = different[0]
+        raise UserError(f"the baseline's result is for another {key.replace('_', ' ')} ({baseline.get(key)}, not {record.get(key)}), so it "
+                        "is no comparison; give the baseline's result for the same one")
+
+
+def _hub_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json for timm and transformers.
+
+    transformers passes `num_classes` beside `model_args`, so it may not be in there (timm reads it from the root), and computes in the
+    precision of the weights unless `dtype` says otherwise. Where the backbone's ImageNet weights came from is of no use to others.
+    """
+    args = {key: value for key, value in config.get('model_args', {}).items() if key not in ('num_classes', 'pretrained_backbone')}
+    return {**config, 'model_args': args, 'dtype': 'float32'}
+
+
+def _is_single_precision(weights: Path) -> bool:
+    with safe_open(weights, framework='pt') as file:
+        return any(file.get_slice(name).get_dtype() == 'F32' for name in file.keys())  # noqa: SIM118  (not a dict)
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write(temporary path)` and rename the file to `path`."""
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        part.chmod(0o644)  # safetensors writes files that only their owner may read
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}; free some space or choose another "
+                        "folder") from error
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+

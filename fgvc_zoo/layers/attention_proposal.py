@@ -1,0 +1,201 @@
+"""Where to look closer: square proposals and crops that gradients reach (RA-CNN: Fu et al., CVPR 2017, section 3).
+
+A square is (t_x, t_y, t_l): its centre and half its side in unit coordinates of the image that it lies in, so that t_l = 1/2 is all of
+it. On an image that is not square the region keeps the image's aspect.
+"""
+
+from __future__ import annotations
+
+import torch
+from timm.models import register_notrace_function
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fgvc_zoo.layers.attention_boxes import crop_boxes
+
+
+class AttentionProposal(nn.Module):
+    """Attention proposal network: a map's most useful square.
+
+    Map (B, in_channels, h, w) -> squares (B, 3), float32 at least: pool to a grid, FC, tanh, FC, smooth bounds (`bound_squares`).
+
+    Both FCs start at N(0, 0.001^2) with zero bias, so every image starts close to the central square of two thirds of the side.
+
+    Args:
+        in_channels: Channels of the map.
+        grid: The map is averaged to grid x grid cells, which makes any map fit.
+        channels: A 1x1 convolution first reduces the channels to this many. None has the FC see all of them, as in the paper; that
+            is 512 * 14 * 14 * 1024 = 103 million weights for VGG-19 with a grid of 14.
+        width: Outputs of the first FC.
+    """
+
+    def __init__(
+            self,
+            in_channels: int,
+            grid: int = 7,
+            channels: int | None = 64,
+            width: int = 256,
+            *,
+            device: torch.device | str | None = None,
+            dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.reduce: nn.Module = nn.Identity()
+        if channels is not None:
+            self.reduce = nn.Conv2d(in_channels, channels, 1, bias=False, device=device, dtype=dtype)
+        self.hidden = nn.Linear((channels or in_channels) * grid * grid, width, device=device, dtype=dtype)
+        self.out = nn.Linear(width, 3, device=device, dtype=dtype)
+        for layer in (self.hidden, self.out):
+            nn.init.normal_(layer.weight, std=0.001)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduce(F.adaptive_avg_pool2d(x, self.grid))
+        return bound_squares(self.out(self.hidden(x.flatten(1)).tanh()))
+
+
+@register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype
+def bound_squares(raw: Tensor) -> Tensor:
+    """Any numbers -> squares inside the image: t_l = 1/6 + sigmoid(r_l) / 3, t_x = t_l + (1 - 2 t_l) sigmoid(r_x), t_y likewise.
+
+    The bounds are smooth, so that there is a gradient wherever a square lies.
+
+    Args:
+        raw: (B, 3), in the order (x, y, l).
+
+    Returns:
+        (B, 3), float32 at least: half sides in [1/6, 1/2], centres in [t_l, 1 - t_l].
+    """
+    if raw.dtype != torch.float64:
+        raw = raw.float()
+    share = raw.sigmoid()
+    half = (1 + 2 * share[:, 2:]) / 6  # a region has at least a third of its parent's side
+    return torch.cat([half + (1 - 2 * half) * share[:, :2], half], 1)
+
+
+def nested_squares(parents: Tensor, children: Tensor) -> Tensor:
+    """Squares (B, 3) in coordinates of their parents -> in coordinates of the image that the parents (B, 3) lie in."""
+    side = 2 * parents[:, 2:]
+    corner = parents[:, :2] - parents[:, 2:]
+    return torch.cat([corner + side * children[:, :2], side * children[:, 2:]], 1)
+
+
+def square_boxes(squares: Tensor) -> Tensor:
+    """Squares (B, 3) -> boxes (B, 4), xyxy."""
+    return torch.cat([squares[:, :2] - squares[:, 2:], squares[:, :2] + squares[:, 2:]], 1)
+
+
+def box_mask(squares: Tensor, positions: Tensor, steepness: float) -> Tensor:
+    """The soft box along one axis: h(x - (t - t_l)) - h(x - (t + t_l)) with h(x) = 1 / (1 + exp(-k x)).
+
+    Args:
+        squares: Centre and half side along the axis (B, 2).
+        positions: x (B, N), in the same coordinates.
+        steepness: k > 0.
+
+    Returns:
+        (B, N), in (0, 1): about 1 inside, 1/2 at the edges, 0 outside.
+    """
+    center, half = squares[:, :1], squares[:, 1:]
+    return (steepness * (positions - center + half)).sigmoid() - (steepness * (positions - center - half)).sigmoid()
+
+
+@register_notrace_function
+def attended_crop(
+        images: Tensor,
+        squares: Tensor,
+        height: int,
+        width: int,
+        steepness: float = 10.0,
+        parents: Tensor | None = None,
+        mask_gradient_only: bool = False,
+) -> Tensor:
+    """A square of each image, multiplied by its soft box mask and enlarged bilinearly; the squares get gradients.
+
+    The mask is evaluated where the enlarged image is sampled. Its coordinates are those of the square's parent, so `steepness` means
+    the same at every scale: with k = 10, a change of 0.1 of the parent's side takes the mask from 1/2 to about 3/4.
+
+    The gradient is the derivative of what is computed, with its sign. That departs from the Caffe layer that is in circulation, whose
+    backward pass is a fixed rule: the box moves to where the loss is sensitive, the sign ignored, and a constant force shrinks it.
+    Moving a square moves the mask along with the samples, so the centre's gradient comes only from what differs between
+    neighbouring pixels. With `mask_gradient_only` the samples are held and the mask alone moves: a square is drawn, from as far as the
+    mask is soft, to where more of the image lowers the loss (the mask as a differentiable stand-in for cropping).
+
+    Args:
+        images: (B, C, H, W), floating point.
+        squares: (B, 3) in coordinates of `parents`.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+        steepness: k > 0, per unit of the parent's side. The larger, the sharper; 1000 cuts hard.
+        parents: Squares (B, 3) of the images that `squares` lie in; the whole images if None.
+        mask_gradient_only: See above.
+
+    Returns:
+        (B, C, height, width) in the images' dtype.
+    """
+    if images.dtype != torch.float64:
+        squares = squares.float()
+    held = squares.detach() if mask_gradient_only else squares
+    region = held if parents is None else nested_squares(parents, held)
+    if mask_gradient_only:
+        region = region.detach()
+    crop = crop_boxes(images, square_boxes(region), height, width)
+    low = held[:, :2] - held[:, 2:]
+    across = low[:, :1] + 2 * held[:, 2:] * _pixel_centers(width, held)
+    down = low[:, 1:] + 2 * held[:, 2:] * _pixel_centers(height, held)
+    mask_x = box_mask(squares[:, 0::2], across, steepness)
+    mask_y = box_mask(squares[:, 1:], down, steepness)
+    mask = mask_y[:, None, :, None] * mask_x[:, None, None, :]
+    return crop * mask.to(crop.dtype)
+
+
+def _pixel_centers(count: int, like: Tensor) -> Tensor:
+    """Centres of `count` pixels in unit coordinates (1, count)."""
+    return ((torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count)[None]
+
+
+@register_notrace_function
+def response_map(features: Tensor) -> Tensor:
+    """How strongly a map responds at each position: the mean magnitude over channels, (B, C, h, w) -> (B, h, w), float32, >= 0.
+
+    Magnitudes, so that signed maps have a response too; for maps behind a ReLU this is the mean.
+    """
+    return features.float().abs().mean(1)
+
+
+def peak_squares(features: Tensor, half: float = 0.25) -> Tensor:
+    """Where a proposal network starts from: the square around the position of highest response, moved inside the image.
+
+    Args:
+        features: Maps (B, C, h, w).
+        half: Half side, in unit coordinates.
+
+    Returns:
+        (B, 3), float32, without gradient.
+    """
+    response = response_map(features.detach())
+    height, width = response.shape[1:]
+    index = response.flatten(1).argmax(1)
+    center = torch.stack([(index % width + 0.5) / width, (index // width + 0.5) / height], 1).clamp(half, 1 - half)
+    return torch.cat([center, torch.full_like(center[:, :1], half)], 1)
+
+
+@register_notrace_function
+def paste_maps(maps: Tensor, squares: Tensor, height: int, width: int) -> Tensor:
+    """Maps of enlarged squares, put back where they were cut out.
+
+    Args:
+        maps: (B, h, w), each over the whole of its square.
+        squares: (B, 3) in coordinates of the image.
+        height: Height of the result in cells.
+        width: Width of the result in cells.
+
+    Returns:
+        (B, height, width) over the image, float32; 0 outside the squares.
+    """
+    center, half = squares[:, :2].float(), squares[:, 2:].float()
+    shift = (0.5 - center) / half  # of coordinates in [-1, 1]
+    theta = torch.cat([torch.diag_embed((0.5 / half).expand(-1, 2)), shift[:, :, None]], 2)
+    grid = F.affine_grid(theta, [maps.shape[0], 1, height, width], align_corners=False)
+    return F.grid_sample(maps[:, None].float(), grid, mode='bilinear', padding_mode='zeros', align_corners=False)[:, 0]

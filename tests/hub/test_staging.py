@@ -1,0 +1,232 @@
+"""The folder that becomes a repository: complete, readable by timm and transformers, refused when something is missing."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from conftest import ROOT
+from huggingface_hub import ModelCard
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from timm.models._hub import save_config_for_hf
+
+from fgvc_zoo import UserError
+from fgvc_zoo.checkpoints import golden_input, load_manifest
+from fgvc_zoo.hub import check, stage
+from fgvc_zoo.models import METHODS
+
+REPO = 'tester/apples'
+
+
+def change(path, **what):
+    """Change keys of a JSON file; None removes one."""
+    content = {**json.loads(path.read_text()), **what}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.fixture
+def staged(run, tmp_path):
+    return stage(run, tmp_path / 'staged', REPO, 'MIT', 'photographs of noise')
+
+
+def test_folder_is_complete(run, staged):
+    names = {path.name for path in staged.iterdir()}
+    assert names == {'model.safetensors', 'config.json', 'README.md', 'labels.txt', 'result.json', 'checksums.json', 'golden.safetensors'}
+    sums = json.loads((staged / 'checksums.json').read_text())
+    assert sums == {name: hashlib.sha256((staged / name).read_bytes()).hexdigest() for name in names - {'checksums.json'}}
+    assert (staged / 'labels.txt').read_text() == 'gala\nkiwi\nleek\n'
+    assert json.loads((staged / 'result.json').read_text()) == json.loads((run / 'result.json').read_text())
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in staged.iterdir())
+
+
+@pytest.mark.parametrize('full', [False, True])
+def test_weights_and_golden_logits(run, tmp_path, full):
+    staged = stage(run, tmp_path / 'staged', REPO, 'MIT', full=full)
+    before, after = load_file(run / 'model.safetensors'), load_file(staged / 'model.safetensors')
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value if full or not value.is_floating_point() else value.half(), rtol=0, atol=0)
+    model = timm.create_model(f'local-dir:{staged}', pretrained=True).eval()
+    assert next(model.parameters()).dtype == torch.float32
+    # the image by the formula that the file gives, not by golden_input
+    with safe_open(staged / 'golden.safetensors', framework='pt') as file:
+        assert 'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1))' in file.metadata()['formula']
+    axis = np.arange(64) / 63
+    image = np.stack([np.outer(np.sin((9 + 4 * c) * axis), np.cos((5 + 3 * c) * axis)) for c in range(3)])[None].astype(np.float32)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(image))
+    torch.testing.assert_close(load_file(staged / 'golden.safetensors')['logits'], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_timm_and_transformers_read_it(staged):
+    """transformers' TimmWrapperForImageClassification passes num_classes beside model_args, and computes in config.json's dtype."""
+    config = json.loads((staged / 'config.json').read_text())
+    theirs = timm.create_model(config['architecture'], pretrained=False, num_classes=config['num_classes'], **config['model_args'])
+    theirs.load_state_dict(load_file(staged / 'model.safetensors'))
+    ours = timm.create_model(f'local-dir:{staged}', pretrained=True)
+    with torch.inference_mode():
+        assert torch.equal(theirs.eval()(golden_input(64)), ours.eval()(golden_input(64)))
+    assert config['dtype'] == 'float32' and config['label_names'] == ['gala', 'kiwi', 'leek']
+    assert ours.num_classes == 3 and list(ours.pretrained_cfg['label_names']) == config['label_names']
+    assert timm.create_model(f'local-dir:{staged}', pretrained=True, num_classes=5, in_chans=1)(torch.zeros(1, 1, 64, 64)).shape == (1, 5)
+
+
+def test_where_the_backbone_came_from_is_not_published(run, tmp_path):
+    config = json.loads((run / 'config.json').read_text())
+    change(run / 'config.json', model_args={**config['model_args'], 'pretrained_backbone': '/home/me/weights.safetensors'})
+    assert 'weights.safetensors' in (run / 'config.json').read_text()
+    with pytest.raises(UserError):  # that file is not there, so this run cannot even be loaded
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+    change(run / 'config.json', model_args={**config['model_args'], 'pretrained_backbone': False})
+    assert 'pretrained_backbone' not in (stage(run, tmp_path / 'staged', REPO, 'MIT') / 'config.json').read_text()
+
+
+def test_staging_again_gives_the_same_bytes(run, staged, tmp_path):
+    again = stage(run, tmp_path / 'again', REPO, 'MIT', 'photographs of noise')
+    assert {path.name: path.read_bytes() for path in staged.iterdir()} == {path.name: path.read_bytes() for path in again.iterdir()}
+    # a staged folder is itself a source
+    shutil.copy(run / 'result.json', staged)
+    third = stage(staged, tmp_path / 'third', REPO, 'MIT', 'photographs of noise')
+    assert (third / 'model.safetensors').read_bytes() == (staged / 'model.safetensors').read_bytes()
+
+
+def test_card(run, tmp_path):
+    result = json.loads((run / 'result.json').read_text())
+    metrics = dict(top1=12.3, top5=45.6, mean_per_class=7.89)
+    (run / 'baseline.json').write_text(json.dumps(dict(result, model='test_resnet', metrics=metrics)))
+    Image.new('RGB', (8, 8)).save(tmp_path / 'seen.png')
+    (run / 'recipe.yaml').write_text('epochs: 7\n')
+    staged = stage(run, tmp_path / 'staged', REPO, 'MIT', 'photographs of noise', picture=tmp_path / 'seen.png')
+    card = ModelCard((staged / 'README.md').read_text())
+    assert (card.data.license, card.data.library_name, card.data.pipeline_tag) == ('mit', 'timm', 'image-classification')
+    assert {'timm', 'transformers', 'fine-grained', 'wsdan'} <= set(card.data.tags)
+    figures = {item.metric_name: item.metric_value for item in card.data.eval_results}
+    assert figures['top-1 (%)'] == result['metrics']['top1']
+    for words in ('hf-hub:tester/apples', 'pipeline(', 'arXiv:1901.09891', 'photographs of noise', '(attention.png)',
+                  '| 12.30 | 45.60 | 7.89 |', 'its raw prediction alone', 'no others', 'half precision', 'WS-DAN learns'):
+        assert words in card.text
+    assert yaml.safe_load((staged / 'recipe.yaml').read_text()) == dict(epochs=7)
+    assert {'attention.png', 'baseline.json', 'recipe.yaml'} <= json.loads((staged / 'checksums.json').read_text()).keys()
+    # what is no longer given goes
+    (run / 'baseline.json').unlink()
+    stage(run, staged, REPO, 'MIT')
+    assert not (staged / 'attention.png').exists() and not (staged / 'baseline.json').exists()
+    assert 'No baseline' in (staged / 'README.md').read_text()
+
+
+def test_licence_in_words(run, tmp_path):
+    sentence = 'non-commercial research only, as the photographs'
+    data = ModelCard((stage(run, tmp_path / 'staged', REPO, sentence) / 'README.md').read_text())
+    assert (data.data.license, data.data.license_name) == ('other', 'non-commercial-research-only')
+    assert sentence in data.text
+
+
+def test_card_knows_every_method(run, tmp_path):
+    texts = set()
+    for method in METHODS:
+        change(run / 'result.json', method=method)
+        text = ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text()).text
+        texts.add(text[text.index('**fgvc-zoo**'):text.index('## Use it')])
+    assert len(texts) == len(METHODS) and min(map(len, texts)) > 150
+
+
+@pytest.mark.parametrize(('spoil', 'words'), [
+    (lambda run: (run / 'result.json').unlink(), 'no result file'),
+    (lambda run: (run / 'result.json').write_text('{"model": "x"}'), 'is not a result file'),
+    (lambda run: (run / 'result.json').write_text('x'), 'is not a result file'),
+    (lambda run: change(run / 'result.json', seed=None), 'seed'),
+    (lambda run: change(run / 'result.json', golden=[0.5, 0.25, 4.0]), 'not those that were measured'),
+    (lambda run: change(run / 'result.json', golden=[0.5] * 9), 'not those that were measured'),
+    (lambda run: change(run / 'result.json', golden=None, weights_sha256='0' * 64), 'neither their sha256 nor golden'),
+    (lambda run: change(run / 'config.json', label_names=None), 'names 0 classes'),
+    (lambda run: change(run / 'config.json', label_names=['gala', 'kiwi']), 'names 2 classes'),
+    (lambda run: (run / 'model.safetensors').unlink(), 'no model.safetensors'),
+    (lambda run: shutil.copy(run / 'result.json', run / 'baseline.json') and change(run / 'baseline.json', epochs=99), 'another epochs'),
+])
+def test_refusals(run, tmp_path, spoil, words):
+    spoil(run)
+    with pytest.raises(UserError, match=words):
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+    assert not (tmp_path / 'staged').exists()
+
+
+def test_refusals_of_arguments(run, tmp_path):
+    for license in (None, '', ' '):
+        with pytest.raises(UserError, match='need a licence'):
+            stage(run, tmp_path / 'staged', REPO, license)
+    with pytest.raises(UserError, match='not a picture'):
+        stage(run, tmp_path / 'staged', REPO, 'MIT', picture=tmp_path / 'none.png')
+    with pytest.raises(UserError, match='no result file'):
+        stage(run, tmp_path / 'staged', REPO, 'MIT', result=tmp_path / 'none.json')
+
+
+def test_result_may_name_the_weights_by_checksum(run, tmp_path):
+    change(run / 'result.json', golden=None, weights_sha256=hashlib.sha256((run / 'model.safetensors').read_bytes()).hexdigest())
+    check(stage(run, tmp_path / 'staged', REPO, 'MIT'))
+
+
+def test_weights_that_half_precision_cannot_hold(run, tmp_path):
+    state = load_file(run / 'model.safetensors')
+    state['classifier.weight'][0, 0] = 1e6
+    save_file(state, run / 'model.safetensors')
+    change(run / 'result.json', golden=None, weights_sha256=hashlib.sha256((run / 'model.safetensors').read_bytes()).hexdigest())
+    with pytest.raises(UserError, match='give --full'):
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+    stage(run, tmp_path / 'staged', REPO, 'MIT', full=True)
+
+
+def test_files_appear_whole_or_not_at_all(run, staged):
+    before = {path.name: path.read_bytes() for path in staged.iterdir() if path.name != 'labels.txt'}
+    (staged / 'labels.txt').unlink()
+    (staged / 'labels.txt').mkdir()  # no file can take this place
+    with pytest.raises(UserError, match='cannot write'):
+        stage(run, staged, 'tester/other', 'MIT')
+    assert {path.name: path.read_bytes() for path in staged.iterdir() if path.is_file()} == before
+
+
+def test_damage_is_named(staged):
+    assert check(staged) < 1e-4
+    (staged / 'labels.txt').write_text('gala\nkiwi\nleak\n')
+    (staged / 'result.json').unlink()
+    with pytest.raises(UserError, match=r'result\.json is missing; labels\.txt is not what checksums\.json says'):
+        check(staged)
+    (staged / 'checksums.json').write_text('[]')
+    with pytest.raises(UserError, match='is damaged'):
+        check(staged)
+    (staged / 'checksums.json').unlink()
+    with pytest.raises(UserError, match='nothing to compare'):
+        check(staged)
+
+
+def test_other_answers_are_noticed(staged):
+    """Files that fit together, but a model that no longer answers as it did."""
+    state = load_file(staged / 'model.safetensors')
+    state['classifier.bias'][0] += 1
+    save_file(state, staged / 'model.safetensors')
+    change(staged / 'checksums.json', **{'model.safetensors': hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest()})
+    with pytest.raises(UserError, match='does not answer as it did'):
+        check(staged)
+
+
+@pytest.mark.parametrize('item', [item for item in load_manifest() if item.default], ids=lambda item: item.name)
+def test_a_real_checkpoint(item, tmp_path):
+    """With its real result file and the baseline's."""
+    model = timm.create_model(item.name, pretrained=True)
+    save_config_for_hf(model, tmp_path / 'config.json', model_config=dict(label_names=list(item.label_names())))
+    shutil.copy(item.file, tmp_path / 'model.safetensors')
+    result = ROOT / item.results
+    baseline = result.with_name(result.name.replace('_wsdan_', '_'))
+    staged = stage(tmp_path, tmp_path / 'hub', f'zoo/{item.name}', item.license, item.data, result, baseline)
+    assert check(staged) < 1e-4
+    assert hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest() == item.sha256 or \
+        all(torch.equal(value, load_file(staged / 'model.safetensors')[key]) for key, value in load_file(item.file).items())
+    text = (staged / 'README.md').read_text()
+    assert f'{item.metrics["top1"]:.2f}' in text and f"{json.loads(baseline.read_text())['metrics']['top1']:.2f}" in text
+    assert 'half precision' not in text
+    assert yaml.safe_load((staged / 'recipe.yaml').read_text())['epochs'] == item.epochs

@@ -1,0 +1,69 @@
+"""One squeeze, several excitations, against loops."""
+
+import math
+
+import pytest
+import torch
+
+from fgvc_zoo import UserError
+from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear
+
+
+def test_parallel_linear_is_one_linear_layer_a_row():
+    torch.manual_seed(0)
+    module = ParallelLinear(3, 4, 5)
+    x = torch.randn(2, 3, 4)
+    found = module(x)
+    assert found.shape == (2, 3, 5)
+    for b in range(2):
+        for p in range(3):
+            weight, bias = module.layers[p].weight, module.layers[p].bias
+            torch.testing.assert_close(found[b, p], weight @ x[b, p] + bias)
+
+
+def test_excitations_follow_the_formula():
+    torch.manual_seed(0)
+    channels, count, hidden = 8, 2, 2
+    module = MultiExcitation(channels, count, reduction=4).double()
+    z = torch.randn(3, channels, dtype=torch.double)
+    found = module(z)
+    for b in range(3):
+        for p in range(count):
+            first, first_bias = (t[p * hidden:(p + 1) * hidden].tolist() for t in (module.reduce.weight, module.reduce.bias))
+            inner = [max(0.0, sum(w * v for w, v in zip(row, z[b].tolist(), strict=True)) + bias)
+                     for row, bias in zip(first, first_bias, strict=True)]
+            second = module.expand.layers[p]
+            for c in range(channels):
+                value = sum(w * v for w, v in zip(second.weight[c].tolist(), inner, strict=True)) + second.bias[c].item()
+                assert found[b, p, c].item() == pytest.approx(1 / (1 + math.exp(-value)))
+
+
+def test_branches_do_not_share_weights():
+    torch.manual_seed(0)
+    module = MultiExcitation(32, 2)
+    z = torch.randn(4, 32, requires_grad=True)
+    module(z)[:, 0].sum().backward()
+    hidden = 2
+    assert module.reduce.weight.grad[:hidden].any() and not module.reduce.weight.grad[hidden:].any()
+    assert module.expand.layers[0].weight.grad.any() and not module.expand.layers[1].weight.grad.any()
+
+
+def test_gradient():
+    torch.manual_seed(0)
+    module = MultiExcitation(6, 3, reduction=2).double()
+    assert torch.autograd.gradcheck(module, (torch.randn(2, 6, dtype=torch.double, requires_grad=True),))
+
+
+def test_bottleneck_never_vanishes():
+    assert MultiExcitation(8, 2, reduction=16)(torch.randn(1, 8)).shape == (1, 2, 8)
+
+
+def test_flattened_maps_are_weighed_channel_by_channel_and_of_one_size():
+    torch.manual_seed(0)
+    maps, excitations = torch.randn(2, 3, 2, 4), torch.rand(2, 5, 3)
+    found = FlattenedMaps(2, 4)(maps, excitations)
+    for b in range(2):
+        for p in range(5):
+            torch.testing.assert_close(found[b, p], torch.cat([excitations[b, p, c] * maps[b, c].flatten() for c in range(3)]))
+    with pytest.raises(UserError, match='2x4 cells and the input gives one of 4x2'):
+        FlattenedMaps(2, 4)(maps.transpose(2, 3), excitations)

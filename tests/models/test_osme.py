@@ -1,0 +1,167 @@
+"""OSME's network: its branches, what each is worth alone, and its maps."""
+
+import pytest
+import timm
+import torch
+
+import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.layers import attention_box
+
+SHAPES = [('avg', 'sum'), ('avg', 'concat'), ('flatten', 'sum'), ('flatten', 'concat')]
+
+
+def make(backbone='test_resnet', **args):
+    torch.manual_seed(0)
+    return timm.create_model('osme', backbone=backbone, **{**dict(num_classes=5, width=6, reduction=4, map_size=(2, 3)), **args}).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def naive_branches(model, features):
+    """f_p from W3_p, the weighted map and, for 'avg', its mean, in the order of the formula: weigh first, pool then."""
+    squeezed = torch.stack([torch.stack([channel.sum() / channel.numel() for channel in image]) for image in features])
+    excitations = model.excitation(squeezed)
+    result = []
+    for image, weights in zip(features, excitations, strict=True):
+        rows = []
+        for m, layer in zip(weights, model.branches.layers, strict=True):
+            weighted = torch.stack([m[c] * image[c] for c in range(len(image))])
+            vector = weighted.flatten() if model.branch_pool == 'flatten' else weighted.flatten(1).mean(1)
+            rows.append(layer.weight @ vector + layer.bias)
+        result.append(torch.stack(rows))
+    return torch.stack(result), excitations
+
+
+@pytest.mark.parametrize(('branch_pool', 'combine'), SHAPES)
+@torch.no_grad()
+def test_forward_follows_the_formula(images, branch_pool, combine):
+    model = make(branch_pool=branch_pool, combine=combine, num_attentions=3)
+    branches, excitations = naive_branches(model, model.forward_features(images))
+    joined = branches.sum(1) if combine == 'sum' else torch.cat([branches[:, p] for p in range(3)], 1)
+    expected = joined @ model.classifier.weight.T + model.classifier.bias
+    parts = model.forward_parts(images)
+    torch.testing.assert_close(parts.features, branches)
+    torch.testing.assert_close(parts.excitations, excitations)
+    torch.testing.assert_close(parts.logits, expected)
+    torch.testing.assert_close(model(images), expected)
+    assert model.head_hidden_size == joined.shape[1]
+
+
+@pytest.mark.parametrize('combine', ['sum', 'concat'])
+@torch.no_grad()
+def test_a_branch_alone_is_the_classifier_fed_with_it_only(images, combine):
+    model = make(combine=combine, num_attentions=3)
+    branches = model.forward_parts(images).features
+    passes = model.forward_passes(images)
+    assert list(passes.parts) == ['branch1', 'branch2', 'branch3']
+    assert passes.boxes is None
+    torch.testing.assert_close(passes.combined, model(images))
+    torch.testing.assert_close(torch.stack(list(passes.parts.values())).mean(0), passes.combined)
+    for p in range(3):
+        weight = model.classifier.weight if combine == 'sum' else model.classifier.weight[:, 6 * p:6 * p + 6]
+        torch.testing.assert_close(passes.parts[f'branch{p + 1}'], 3 * branches[:, p] @ weight.T + model.classifier.bias)
+
+
+@pytest.mark.parametrize(('branch_pool', 'combine'), SHAPES)
+def test_maps_are_contributions_to_the_predicted_class(images, branch_pool, combine):
+    """The weighted maps S_p are leaves here: gradient times value is the contribution, because what follows them is linear."""
+    model = make(branch_pool=branch_pool, combine=combine)
+    with torch.no_grad():
+        for layer in (model.classifier, *model.branches.layers):
+            layer.bias.zero_()  # so that the map alone decides, and something speaks for the predicted class
+        features = model.forward_features(images)
+        _, excitations = model.branch_features(features)
+    weighted = (features.unsqueeze(1) * excitations[..., None, None]).requires_grad_()
+    vectors = weighted.flatten(2) if branch_pool == 'flatten' else weighted.mean((3, 4))
+    logits = model.classifier(model.join(model.branches(vectors)))
+    predicted = logits.argmax(1)
+    favour = logits.gather(1, predicted[:, None])[:, 0] - logits.mean(1)
+    gradient, = torch.autograd.grad(favour.sum(), weighted)
+    contribution = (gradient * weighted).sum(2).detach()
+    torch.testing.assert_close(contribution.sum((1, 2, 3)), favour.detach())  # nothing is left out
+    cells = 1 if branch_pool == 'flatten' else contribution[0, 0].numel()
+    explanation = model.explain(images)
+    assert (explanation.maps > 0).any()
+    torch.testing.assert_close(explanation.maps, cells * contribution.relu(), rtol=1e-4, atol=1e-5)
+    assert explanation.map_names == explanation.box_names == ['excitation 1', 'excitation 2']
+    for p in range(2):
+        box = attention_box(contribution[:, p].relu(), torch.tensor(0.5), 0.0, 64, 96)
+        torch.testing.assert_close(explanation.boxes[:, p], box, rtol=0, atol=1e-4)
+
+
+def test_explain_without_a_classifier_says_so(images):
+    with pytest.raises(UserError, match='needs its classifier'):
+        make(num_classes=0).explain(images)
+
+
+def test_average_branches_take_any_size_and_flattened_ones_say_which(images):
+    taller = torch.randn(2, 3, 96, 96)
+    assert make()(taller).shape == (2, 5)
+    model = make(branch_pool='flatten')
+    assert model.branches.layers[0].in_features == model.num_features * 2 * 3
+    assert model(images).shape == (2, 5)
+    with pytest.raises(UserError, match='tied to maps of 2x3 cells and the input gives one of 3x3'):
+        model(taller)
+
+
+def test_flattened_branches_default_to_the_backbones_own_size():
+    model = make(branch_pool='flatten', map_size=None)
+    assert model(torch.randn(1, *timm.get_pretrained_cfg('test_resnet').input_size)).shape == (1, 5)
+
+
+def test_flattened_branches_are_as_large_as_the_paper_makes_them():
+    model = timm.create_model('osme_resnet50', branch_pool='flatten', num_classes=2, device='meta')
+    assert round(model.branches.layers[0].weight.numel() / 1e6) == 411
+
+
+@pytest.mark.parametrize('branch_pool', ['avg', 'flatten'])
+def test_scripts_traces_and_exports(images, branch_pool):
+    model = make(branch_pool=branch_pool)
+    with torch.no_grad():
+        expected = model(images)
+        torch.testing.assert_close(torch.jit.script(model)(images), expected)
+        traced = timm.models.create_feature_extractor(model, {'classifier': 'logits'})
+        torch.testing.assert_close(traced(images)['logits'], expected)
+        exported = torch.export.export(model, (images,), dynamic_shapes={'x': {0: torch.export.Dim('batch', min=2, max=8)}})
+        more = torch.cat([images, images.flip(0)])[:3]
+        torch.testing.assert_close(exported.module()(more), model(more), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_checkpoint_of_the_small_model_is_below_12_mb():
+    model = timm.create_model('osme_tf_efficientnet_lite0', num_classes=50, device='meta')
+    assert 2 * sum(tensor.numel() for tensor in model.state_dict().values()) < 12e6
+
+
+def test_autocast_with_zero_and_huge_inputs(images):
+    model = make()
+    for scale in (0.0, 1.0, 1e4):
+        with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16):
+            passes = model.forward_passes(images * scale)
+            explanation = model.explain(images * scale)
+        assert passes.combined.isfinite().all()
+        assert explanation.maps.isfinite().all() and explanation.maps.dtype == torch.float32
+        assert explanation.boxes.isfinite().all()
+
+
+@pytest.mark.parametrize(('args', 'words'), [
+    (dict(branch_pool='flat'), "did you mean 'flatten'"),
+    (dict(combine='add'), 'choose from sum, concat'),
+    (dict(global_pool='max'), "choose from 'avg'"),
+    (dict(num_attentions=0), 'num_attentions'),
+])
+def test_impossible_choices_are_named(args, words):
+    with pytest.raises(UserError, match=words):
+        make(**args)
+
+
+def test_round_trip_through_a_folder(tmp_path, images):
+    model = make('test_convnext', combine='concat', num_attentions=3)
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    again = timm.create_model(f'local-dir:{tmp_path}', pretrained=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
+    assert again.head_hidden_size == 18

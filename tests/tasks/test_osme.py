@@ -1,0 +1,171 @@
+"""The MAMC training step against the formula, its health checks, and two processes against one."""
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from torch.nn import functional as F
+
+import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.losses import mamc_loss
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.tasks import create_task
+
+
+def make(num_attentions=2, **args):
+    torch.manual_seed(0)
+    model = timm.create_model('osme', backbone='test_resnet', num_classes=3, width=8, num_attentions=num_attentions)
+    return model, create_task('mamc', model, **args)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(8, 3, 64, 64, generator=generator), torch.tensor([0, 1, 2, 1, 0, 2, 1, 1])
+
+
+@pytest.mark.parametrize('normalization', ['per_positive', 'per_pair'])
+def test_loss_is_cross_entropy_plus_the_weighted_terms(batch, normalization):
+    images, targets = batch
+    model, task = make(smoothing=0.1, mamc_weight=0.3, normalization=normalization, cosine_scale=4.0)
+    task.eval()
+    result = task(images, targets)
+    parts = model.forward_parts(images)
+    ce = F.cross_entropy(parts.logits, targets, label_smoothing=0.1)
+    terms = mamc_loss(parts.features, targets, normalization, 4.0)
+    torch.testing.assert_close(result['loss'], ce + 0.3 * (terms.sasc + terms.sadc + terms.dasc))
+    torch.testing.assert_close(result['ce'], ce)
+    for name, value in terms._asdict().items():
+        torch.testing.assert_close(result[name], value)
+    torch.testing.assert_close(result['output'], parts.logits)
+
+
+def test_every_parameter_learns(batch):
+    model, task = make()
+    task(*batch)['loss'].backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert not {id(p) for p in task.parameters()} - {id(p) for p in model.parameters()}
+
+
+def test_a_few_steps_lower_the_loss_and_part_the_classes(batch):
+    images, targets = batch
+    _, task = make()
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.02, momentum=0.9)
+    first = task(images, targets)
+    for _ in range(40):
+        result = task(images, targets)
+        optimizer.zero_grad()
+        result['loss'].backward()
+        optimizer.step()
+    assert result['loss'] < 0.2 * first['loss']
+    assert result['sasc'] < 0.5 * first['sasc']
+
+
+def test_refuses_other_models():
+    with pytest.raises(UserError, match='trains an OSME model'):
+        create_task('mamc', timm.create_model('test_resnet'))
+    with pytest.raises(UserError, match='trains an OSME model'):
+        create_task('mamc', timm.create_model('osme', backbone='test_resnet', num_classes=0))
+    with pytest.raises(UserError, match="did you mean 'mamc_weight'"):
+        make(mam_weight=1)
+
+
+def test_huge_inputs_stay_finite_under_autocast(batch):
+    images, targets = batch
+    _, task = make()
+    for scale in (0.0, 1.0, 1e4):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            result = task(images * scale, targets)
+        result['loss'].backward()
+        assert result['loss'].isfinite()
+        assert all(p.grad.isfinite().all() for p in task.parameters())
+
+
+def test_diagnosis_equals_the_loops(batch):
+    images, targets = batch
+    model, task = make(num_attentions=3)
+    task.eval()
+    found = task.diagnose(images, targets)
+    excitations = model.forward_parts(images).excitations.detach()
+    for name, vectors in (('excitation_cosine', excitations), ('excitation_cosine_centered', excitations - excitations.mean(0))):
+        cosines = [
+            float(v[p] @ v[q] / (v[p].norm() * v[q].norm())) for v in vectors for p, q in itertools.combinations(range(3), 2)]
+        assert found[name].item() == pytest.approx(sum(cosines) / len(cosines), abs=1e-5)
+    passes = model.forward_passes(images)
+    for p in (1, 2, 3):
+        expected = 100 * (passes.parts[f'branch{p}'].argmax(1) == targets).float().mean()
+        torch.testing.assert_close(found[f'branch{p}_top1'], expected)
+
+
+def test_diagnosis_sees_branches_that_attend_alike(batch):
+    model, task = make()
+    task.eval()
+    with torch.no_grad():
+        for tensor in (model.excitation.reduce.weight, model.excitation.reduce.bias):
+            tensor[len(tensor) // 2:] = tensor[:len(tensor) // 2]
+        first, second = model.excitation.expand.layers
+        second.load_state_dict(first.state_dict())
+    found = task.diagnose(*batch)
+    assert found['excitation_cosine'].item() == pytest.approx(1)
+    assert found['excitation_cosine_centered'].item() == pytest.approx(1)
+
+
+def test_a_single_branch_has_no_pairs_to_compare(batch):
+    _, task = make(num_attentions=1)
+    task.eval()
+    assert set(task.diagnose(*batch)) == {'branch1_top1'}
+    assert task(*batch)['dasc'] == 0
+
+
+@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
+def test_recipe_fits_the_task(data):
+    recipe = load_recipe('osme', data)
+    assert recipe.task == 'mamc'
+    assert recipe.images_per_class == 2
+    assert recipe.batch_size % recipe.images_per_class == 0
+    make(smoothing=recipe.smoothing, **recipe.task_args)
+
+
+TWO_PROCESSES = '''
+import sys
+import timm, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+import fgvc_zoo
+from fgvc_zoo.tasks import create_task
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+targets = torch.tensor([0, 1, 2, 1, 0, 2, 1, 1])
+torch.manual_seed(0)
+model = timm.create_model('osme', backbone='test_resnet', num_classes=3, width=8).eval()  # the same features on any split of the batch
+task = DistributedDataParallel(create_task('mamc', model))
+model.eval()
+mine = slice(4 * rank, 4 * rank + 4)
+result = task(images[mine], targets[mine])
+result['loss'].backward()
+torch.save(dict(
+    sasc=result['sasc'], sadc=result['sadc'], dasc=result['dasc'],
+    gradients={name: p.grad for name, p in model.named_parameters()}), f'{folder}/{rank}.pt')
+dist.destroy_process_group()
+'''
+
+
+def test_two_processes_have_the_gradient_of_one(batch, tmp_path):
+    model, single = make()
+    model.eval()
+    expected = single(*batch)
+    expected['loss'].backward()
+    processes = [subprocess.Popen([sys.executable, '-c', TWO_PROCESSES, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    for rank in range(2):
+        found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        for name in ('sasc', 'sadc', 'dasc'):
+            torch.testing.assert_close(found[name], expected[name])
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(found['gradients'][name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
