@@ -108,7 +108,8 @@ def train(
 
 @app.command()
 def publish(
-        run: Annotated[Path, typer.Argument(help='The folder of a run, or a staged folder.')],
+        run: Annotated[Path, typer.Argument(
+            help='The folder of a run, a staged folder, or a checkpoint that `fgvc-zoo models` lists.')],
         repo_id: Annotated[str, typer.Argument(help='ORG/NAME on the Hugging Face Hub.')],
         license: Annotated[Optional[str], typer.Option(help="Of the weights: an SPDX identifier such as 'MIT', or a sentence.")] = None,
         about: Annotated[str, typer.Option(help='What the model was trained on, in words.')] = '',
@@ -116,7 +117,8 @@ def publish(
         baseline: Annotated[Optional[Path], typer.Option(help="The baseline's result file; RUN/baseline.json if there is one.")] = None,
         picture: Annotated[Optional[Path], typer.Option(help='Of its attention, for the card; RUN/attention.png if there is one.')] = None,
         full: Annotated[bool, typer.Option('--full', help='Keep single precision weights; half precision if not given.')] = False,
-        output: Annotated[Optional[Path], typer.Option(help='Where the repository is staged; RUN/hub if not given.')] = None,
+        output: Annotated[Optional[Path], typer.Option(
+            help='Where the repository is staged; RUN/hub, for a checkpoint published/NAME, if not given.')] = None,
         dry_run: Annotated[bool, typer.Option('--dry-run', help='Stage it and show what publishing would change.')] = False,
         private: Annotated[bool, typer.Option('--private', help='Create the repository private.')] = False,
         revision: Annotated[Optional[str], typer.Option(help='Branch to publish to; main if not given.')] = None,

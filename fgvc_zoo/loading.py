@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo._transfer import download, hub_errors
-from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo._transfer import download, hub_errors, sha256
+from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.data import eval_transform
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
@@ -67,13 +66,21 @@ def _load_registered(name: str) -> TimmModel:
                             "give the folder of a training run instead")
         raise UserError(f"there is no trained model '{name}'{nearest(name, trained)} (there are {_listed(list(trained))})")
     if item.repo and not item.in_package:
-        return create_model(item.name, pretrained=True)
+        return _load_published(item)
     again = 'install the package again' if item.in_package else 'they come with a clone of the repository'
     if not item.file.is_file():
         raise UserError(f"the weights of '{item.name}' are missing ('{item.file}'); {again}")
-    if hashlib.sha256(item.file.read_bytes()).hexdigest() != item.sha256:
+    if sha256(item.file) != item.sha256:
         raise UserError(f"the weights of '{item.name}' are damaged: '{item.file}' does not have the sha256 of the manifest; {again}")
     return timm.create_model(item.name, pretrained=True) if item.in_package else _load_folder(item.file.parent)
+
+
+def _load_published(item: Checkpoint) -> TimmModel:
+    folder = download(f'{item.repo}@{item.revision}', ('config.json', 'model.safetensors'))
+    if sha256(folder / 'model.safetensors') != item.sha256:
+        raise UserError(f"the weights of '{item.name}' in '{item.repo}' are not the manifest's: they do not have its sha256; update this "
+                        "package, or remove them from the cache and try again")
+    return _load_folder(folder)
 
 
 def _load_folder(folder: Path) -> TimmModel:

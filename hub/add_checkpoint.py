@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 
 import torch
-import yaml
 from safetensors.torch import save_file
-from timm.models._hub import save_config_for_hf
 
-from fgvc_zoo.checkpoints import FOLDER, MANIFEST, golden_input
+from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
-from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
+from fgvc_zoo.hub import update_manifest
+from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
+from fgvc_zoo.saving import save_config
 from fgvc_zoo.training.setup import restore_task
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +39,19 @@ def main() -> None:
     parser.add_argument('--about', required=True, help='what it was trained on, in words')
     parser.add_argument('--default', action='store_true', help='the tag that pretrained=True means')
     parser.add_argument('--in-package', action='store_true', help='ship the weights in the wheel')
+    parser.add_argument('--inference', action='append', default=[], metavar='KEY=VALUE',
+                        help="a number of the model's inference that was chosen after training, on held-back images: refine_threshold=0.4")
     options = parser.parse_args()
 
     begun = time.monotonic()
     config = json.loads((options.run / 'run.json').read_text(encoding='utf-8'))['config']
     task = restore_task(options.run)
     model = task.trainable_module.half().float()  # what the file will hold
+    for key, value in (item.split('=', 1) for item in options.inference):
+        if not isinstance(getattr(model, key, None), float):
+            raise SystemExit(f"{config['model']} has no number '{key}'")
+        setattr(model, key, float(value))
+        model._model_args[key] = float(value)
     cfg = model.pretrained_cfg
     name = f"{cfg['architecture']}.{options.tag}"
     weights = FOLDER / f'{name}.safetensors' if options.in_package else write_folder(model, ROOT / 'hub' / 'checkpoints' / name)
@@ -57,39 +64,36 @@ def main() -> None:
         metrics['diagnosis'] = found
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
-    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}.json"
+    size = '' if cfg['input_size'][-1] == 224 else f"_{cfg['input_size'][-1]}"
+    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{size}.json"
     write_json(results, result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],
         epochs=config['recipe']['epochs'], metrics=metrics, command=' '.join(['python', *sys.argv]), recipe=config['recipe'],
         weights=weights, seconds=time.monotonic() - begun))
 
-    labels = FOLDER / f'{options.tag}.txt'
-    labels.write_text('\n'.join(class_names(model)) + '\n', encoding='utf-8')
+    names = '\n'.join(class_names(model)) + '\n'
+    same = (path for path in sorted(FOLDER.glob('*.txt')) if path.read_text(encoding='utf-8') == names)
+    labels = next(same, FOLDER / f'{options.tag}.txt')
+    labels.write_text(names, encoding='utf-8')
     with torch.inference_mode():
         golden = model(golden_input(cfg['input_size'][-1]))[0, :10]
     entry = dict(
         architecture=cfg['architecture'], tag=options.tag, path=weights.relative_to(FOLDER if options.in_package else ROOT).as_posix(),
         in_package=options.in_package, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         size=weights.stat().st_size, labels=labels.name, num_classes=model.num_classes, input_size=cfg['input_size'][-1],
-        crop_pct=cfg['crop_pct'], model_args=dict(model._model_args), license=options.license, data=options.about, recipe=config['recipe']['name'], seed=config['seed'],
-        epochs=config['recipe']['epochs'],
+        crop_pct=cfg['crop_pct'], model_args=dict(model._model_args), license=options.license, data=options.about,
+        recipe=config['recipe']['name'], seed=config['seed'], epochs=config['recipe']['epochs'],
         metrics={**{key: metrics[key] for key in ('top1', 'top5', 'mean_per_class')},
                  **{part: metrics[part]['top1'] for part in parts_of(metrics) if part != 'combined'}},
         results=results.relative_to(ROOT).as_posix(), default=options.default, golden=[round(value, 5) for value in golden.tolist()])
-    entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
-    entries = [item for item in entries if (item['architecture'], item['tag']) != (cfg['architecture'], options.tag)]
-    entries = sorted([*entries, entry], key=lambda item: (item['architecture'], item['tag']))
-    MANIFEST.write_text(
-        '# Every checkpoint of this zoo; written by hub/add_checkpoint.py, read by fgvc_zoo.checkpoints.\n'
-        + yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=120), encoding='utf-8')
+    update_manifest(entry)
     print(f"{name}: {weights.stat().st_size / 1e6:.1f} MB, top-1 {metrics['top1']:.2f} %")
 
 
 def write_folder(model: TimmModel, folder: Path) -> Path:
     """timm's local-dir folder without its weights; returns where they go."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_config_for_hf(
-        model, folder / 'config.json', model_config=dict(label_names=class_names(model)), model_args=model._model_args)
+    save_config(model, folder / 'config.json', class_names(model))
     return folder / 'model.safetensors'
 
 

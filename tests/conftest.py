@@ -7,10 +7,9 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from timm.models._hub import save_config_for_hf
 
 import fgvc_zoo  # noqa: F401
+from fgvc_zoo.saving import save_model
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +21,10 @@ def seed() -> None:
 @pytest.fixture(scope='session')
 def run_folder(tmp_path_factory) -> Path:
     """config.json and model.safetensors of an untrained WS-DAN with three classes at 64 px."""
-    folder = tmp_path_factory.mktemp('run')
     torch.manual_seed(0)
     model = timm.create_model('wsdan', backbone='test_resnet', num_classes=3, num_maps=4)
     model.pretrained_cfg.update(input_size=(3, 64, 64), num_classes=3)
-    save_config_for_hf(model, folder / 'config.json', model_config=dict(label_names=['gala', 'kiwi', 'leek']))
-    save_file(model.state_dict(), folder / 'model.safetensors')
-    return folder
+    return save_model(model, tmp_path_factory.mktemp('run'), label_names=['gala', 'kiwi', 'leek'])
 
 
 @pytest.fixture(scope='session')

@@ -15,6 +15,7 @@ import timm
 
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
+from fgvc_zoo.hub import COMPARABLE
 from fgvc_zoo.models import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
 
 
 def _key(result: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(result[name] for name in ('data', 'split', 'backbone', 'input_size', 'epochs'))
+    return tuple(result[name] for name in COMPARABLE)
 
 
 def model_table() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.hub import compare, is_staged, publish, stage
+from fgvc_zoo.hub import compare, find_checkpoint, is_staged, publish, stage, stage_checkpoint
 
 _SIGNS = {'added': '+', 'changed': '~', 'removed': '-', 'unchanged': '='}
 
@@ -19,7 +19,11 @@ def run(
     if repo_id.count('/') != 1 or not all(repo_id.split('/')):
         raise UserError(f"'{repo_id}' is not a repository's name; write ORG/NAME")
     folder = source
-    if not is_staged(source):
+    if not source.exists() and (checkpoint := find_checkpoint(str(source))):
+        if license or about or result or baseline or full:
+            raise UserError(f"the manifest knows licence, data, results and precision of '{source}'; give none of them")
+        folder = stage_checkpoint(checkpoint, output or Path('published') / checkpoint.name, repo_id, picture)
+    elif not is_staged(source):
         folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, full)
     out = Console(highlight=False, soft_wrap=True)
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

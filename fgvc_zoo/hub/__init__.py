@@ -6,6 +6,10 @@ of a fixed image) and `checksums.json`.
 """
 
 from fgvc_zoo.hub.publishing import Published, compare, publish
-from fgvc_zoo.hub.staging import CHECKSUMS, RESULT, check, golden_logits, is_staged, stage
+from fgvc_zoo.hub.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage
+from fgvc_zoo.hub.zoo import find_baseline, find_checkpoint, stage_checkpoint, update_manifest
 
-__all__ = ['CHECKSUMS', 'RESULT', 'Published', 'check', 'compare', 'golden_logits', 'is_staged', 'publish', 'stage']
+__all__ = [
+    'CHECKSUMS', 'COMPARABLE', 'RESULT', 'Published', 'check', 'compare', 'find_baseline', 'find_checkpoint', 'golden_logits', 'is_staged',
+    'publish', 'stage', 'stage_checkpoint', 'update_manifest',
+]

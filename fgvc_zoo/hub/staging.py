@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from fgvc_zoo.hub.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
+COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # what two result files must share to stand next to each other
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg')
 _TOLERANCE = 2e-3  # of golden logits, between machines
 
@@ -60,11 +61,7 @@ def stage(
     if not (license or '').strip():
         raise UserError("the weights need a licence: give --license, such as MIT, or in words what their training data's terms allow")
     model = load_model(str(source))
-    config = json.loads((source / 'config.json').read_text(encoding='utf-8'))
-    labels = config.get('label_names')
-    if not labels or len(labels) != model.num_classes:
-        raise UserError(f"'{source / 'config.json'}' names {len(labels or [])} classes (label_names), but the model has "
-                        f"{model.num_classes}; write all names in the order of the logits")
+    config = _read_config(source / 'config.json', model.num_classes)
     record = _read_result(result or source / RESULT)
     _check_measured(record, model, source)
     baseline = baseline or _there(source / 'baseline.json')
@@ -75,20 +72,16 @@ def stage(
     shown = f'attention{picture.suffix.lower()}' if picture else ''
     if picture and (shown not in OPTIONAL or not picture.is_file()):
         raise UserError(f"'{picture}' is not a picture for the card; give a .png or .jpg file")
-
-    state = load_file(source / WEIGHTS)
-    if not full:
-        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-        if any(not value.isfinite().all() for value in state.values()):
-            raise UserError(f"half precision cannot hold the weights of '{source}'; give --full")
+    state, rounded = _read_weights(source / WEIGHTS, full)
     model.load_state_dict(state)
     logits = golden_logits(model)
-    recipe = record['recipe'] or (yaml.safe_load((source / 'recipe.yaml').read_text()) if (source / 'recipe.yaml').is_file() else None)
+    recipe_file = _there(source / 'recipe.yaml')
+    recipe = record['recipe'] or (yaml.safe_load(recipe_file.read_text(encoding='utf-8')) if recipe_file else None)
 
     writers: dict[str, Callable[[Path], Any]] = {
-        WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}),
-        'config.json': lambda path: _write_json(path, _hub_config(config)),
-        'labels.txt': lambda path: path.write_text('\n'.join(labels) + '\n', encoding='utf-8'),
+        WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}) if rounded else shutil.copyfile(source / WEIGHTS, path),
+        'config.json': lambda path: _write_json(path, config),
+        'labels.txt': lambda path: path.write_text('\n'.join(config['label_names']) + '\n', encoding='utf-8'),
         RESULT: lambda path: _write_json(path, record),
         GOLDEN: lambda path: save_file({'logits': logits}, path, metadata=_golden_metadata(model)),
     }
@@ -98,7 +91,6 @@ def stage(
         writers['baseline.json'] = lambda path: _write_json(path, compared)
     if picture:
         writers[shown] = lambda path: shutil.copyfile(picture, path)
-    rounded = not full and _is_single_precision(source / WEIGHTS)
     card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
     writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
 
@@ -156,9 +148,9 @@ def golden_logits(model: TimmModel) -> Tensor:
 
 def _golden_metadata(model: TimmModel) -> dict[str, str]:
     chans, size, _ = model.pretrained_cfg['input_size']
-    return dict(
-        input=f'fgvc_zoo.checkpoints.golden_input({size}), {chans} channels',
-        formula='channel c, row y, column x: sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
+    # one key: safetensors writes several in random order, so that staging again would change the file
+    return dict(input=f'fgvc_zoo.checkpoints.golden_input({size}), {chans} channels; channel c, row y, column x: '
+                      'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
 
 
 def _there(path: Path) -> Path | None:
@@ -195,26 +187,38 @@ def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> N
 
 
 def _check_comparable(record: dict[str, Any], baseline: dict[str, Any]) -> None:
-    different = [key for key in ('backbone', 'data', 'split', 'input_size', 'epochs') if record.get(key) != baseline.get(key)]
+    different = [key for key in COMPARABLE if record.get(key) != baseline.get(key)]
     if different:
         key = different[0]
         raise UserError(f"the baseline's result is for another {key.replace('_', ' ')} ({baseline.get(key)}, not {record.get(key)}), so it "
                         "is no comparison; give the baseline's result for the same one")
 
 
-def _hub_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json for timm and transformers.
+def _read_config(path: Path, num_classes: int) -> dict[str, Any]:
+    """A run's config.json, for timm and transformers.
 
     transformers passes `num_classes` beside `model_args`, so it may not be in there (timm reads it from the root), and computes in the
     precision of the weights unless `dtype` says otherwise. Where the backbone's ImageNet weights came from is of no use to others.
     """
+    config = json.loads(path.read_text(encoding='utf-8'))
+    labels = config.get('label_names') or []
+    if len(labels) != num_classes:
+        raise UserError(f"'{path}' names {len(labels)} classes (label_names), but the model has {num_classes}; write all names in the "
+                        "order of the logits")
     args = {key: value for key, value in config.get('model_args', {}).items() if key not in ('num_classes', 'pretrained_backbone')}
     return {**config, 'model_args': args, 'dtype': 'float32'}
 
 
-def _is_single_precision(weights: Path) -> bool:
-    with safe_open(weights, framework='pt') as file:
-        return any(file.get_slice(name).get_dtype() == 'F32' for name in file.keys())  # noqa: SIM118  (not a dict)
+def _read_weights(path: Path, full: bool) -> tuple[dict[str, Tensor], bool]:
+    """The weights as they are published, and whether that rounded them."""
+    state = load_file(path)
+    if full:
+        return state, False
+    rounded = any(value.dtype == torch.float32 for value in state.values())
+    state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    if any(not value.isfinite().all() for value in state.values()):
+        raise UserError(f"half precision cannot hold the weights in '{path}'; give --full")
+    return state, rounded
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:

@@ -24,8 +24,8 @@ class AttentionProposal(nn.Module):
     Args:
         in_channels: Channels of the map.
         grid: The map is averaged to grid x grid cells, which makes any map fit.
-        channels: A 1x1 convolution first reduces the channels to this many. None has the FC see all of them, as in the paper; that
-            is 512 * 14 * 14 * 1024 = 103 million weights for VGG-19 with a grid of 14.
+        channels: A 1x1 convolution first reduces the channels to this many. 0 has the FC see all of them, as in the public network
+            definition; that is 512 * 14 * 14 * 1024 = 103 million weights for VGG-19 with a grid of 14 and a width of 1024.
         width: Outputs of the first FC.
     """
 
@@ -33,7 +33,7 @@ class AttentionProposal(nn.Module):
             self,
             in_channels: int,
             grid: int = 7,
-            channels: int | None = 64,
+            channels: int = 64,
             width: int = 256,
             *,
             device: torch.device | str | None = None,
@@ -42,7 +42,7 @@ class AttentionProposal(nn.Module):
         super().__init__()
         self.grid = grid
         self.reduce: nn.Module = nn.Identity()
-        if channels is not None:
+        if channels > 0:
             self.reduce = nn.Conv2d(in_channels, channels, 1, bias=False, device=device, dtype=dtype)
         self.hidden = nn.Linear((channels or in_channels) * grid * grid, width, device=device, dtype=dtype)
         self.out = nn.Linear(width, 3, device=device, dtype=dtype)
@@ -90,12 +90,12 @@ def box_mask(squares: Tensor, positions: Tensor, steepness: float) -> Tensor:
     """The soft box along one axis: h(x - (t - t_l)) - h(x - (t + t_l)) with h(x) = 1 / (1 + exp(-k x)).
 
     Args:
-        squares: Centre and half side along the axis (B, 2).
+        squares: Centre t and half side t_l along the axis (B, 2).
         positions: x (B, N), in the same coordinates.
         steepness: k > 0.
 
     Returns:
-        (B, N), in (0, 1): about 1 inside, 1/2 at the edges, 0 outside.
+        (B, N), in (0, 1): near 1 in the middle and 1/2 at the edges, if k t_l is large.
     """
     center, half = squares[:, :1], squares[:, 1:]
     return (steepness * (positions - center + half)).sigmoid() - (steepness * (positions - center - half)).sigmoid()
@@ -109,22 +109,25 @@ def attended_crop(
         width: int,
         steepness: float = 10.0,
         parents: Tensor | None = None,
-        mask_gradient_only: bool = False,
+        mask_gradient_only: bool = True,
 ) -> Tensor:
     """A square of each image, multiplied by its soft box mask and enlarged bilinearly; the squares get gradients.
 
     The mask is evaluated where the enlarged image is sampled. Its coordinates are those of the square's parent, so `steepness` means
-    the same at every scale: with k = 10, a change of 0.1 of the parent's side takes the mask from 1/2 to about 3/4.
+    the same at every scale: with k = 10, it rises from 1/2 at an edge to about 3/4 a tenth of the parent's side further in.
 
-    The gradient is the derivative of what is computed, with its sign. That departs from the Caffe layer that is in circulation, whose
-    backward pass is a fixed rule: the box moves to where the loss is sensitive, the sign ignored, and a constant force shrinks it.
-    Moving a square moves the mask along with the samples, so the centre's gradient comes only from what differs between
-    neighbouring pixels. With `mask_gradient_only` the samples are held and the mask alone moves: a square is drawn, from as far as the
-    mask is soft, to where more of the image lowers the loss (the mask as a differentiable stand-in for cropping).
+    Squares learn through the mask: the samples are held, and the mask alone moves over them, so a square is drawn, from as far as the
+    mask is soft, to where more of the image lowers the loss. With `mask_gradient_only=False` the gradient is the whole derivative,
+    through the samples too. That one feels what differs between neighbouring pixels and is some twenty times larger, but it says
+    next to nothing about what the loss does when a square moves by more than a pixel: on trained networks its correlation with finite
+    differences over a few hundredths of the side is about 0, the mask's is about 0.5.
+
+    Both are signed. The Caffe layer that is in circulation follows a fixed rule instead: the box moves to where the loss is
+    sensitive, whichever way, and a constant force shrinks it.
 
     Args:
         images: (B, C, H, W), floating point.
-        squares: (B, 3) in coordinates of `parents`.
+        squares: (B, 3): centre and half side, in unit coordinates of their parents.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
         steepness: k > 0, per unit of the parent's side. The larger, the sharper; 1000 cuts hard.
@@ -137,17 +140,16 @@ def attended_crop(
     if images.dtype != torch.float64:
         squares = squares.float()
     held = squares.detach() if mask_gradient_only else squares
-    region = held if parents is None else nested_squares(parents, held)
+    regions = held if parents is None else nested_squares(parents, held)
     if mask_gradient_only:
-        region = region.detach()
-    crop = crop_boxes(images, square_boxes(region), height, width)
+        regions = regions.detach()
+    crop = crop_boxes(images, square_boxes(regions), height, width)
     low = held[:, :2] - held[:, 2:]
     across = low[:, :1] + 2 * held[:, 2:] * _pixel_centers(width, held)
     down = low[:, 1:] + 2 * held[:, 2:] * _pixel_centers(height, held)
     mask_x = box_mask(squares[:, 0::2], across, steepness)
     mask_y = box_mask(squares[:, 1:], down, steepness)
-    mask = mask_y[:, None, :, None] * mask_x[:, None, None, :]
-    return crop * mask.to(crop.dtype)
+    return crop * (mask_y[:, None, :, None] * mask_x[:, None, None, :]).to(crop.dtype)
 
 
 def _pixel_centers(count: int, like: Tensor) -> Tensor:
@@ -165,19 +167,26 @@ def response_map(features: Tensor) -> Tensor:
 
 
 def peak_squares(features: Tensor, half: float = 0.25) -> Tensor:
-    """Where a proposal network starts from: the square around the position of highest response, moved inside the image.
+    """Where a proposal network starts from: of all squares of one size inside the image, that of the highest mean response.
+
+    The highest single response marks a detail, often at one end of the object; the highest of a square's size is better centred. Squares
+    begin and end at quarters of the map's cells.
 
     Args:
         features: Maps (B, C, h, w).
         half: Half side, in unit coordinates.
 
     Returns:
-        (B, 3), float32, without gradient.
+        (B, 3), float32, without gradient; of equal ones the first in reading order.
     """
-    response = response_map(features.detach())
-    height, width = response.shape[1:]
-    index = response.flatten(1).argmax(1)
-    center = torch.stack([(index % width + 0.5) / width, (index // width + 0.5) / height], 1).clamp(half, 1 - half)
+    fine = response_map(features.detach())[:, None].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    height, width = fine.shape[2:]
+    rows, columns = max(1, round(2 * half * height)), max(1, round(2 * half * width))
+    means = F.avg_pool2d(fine, (rows, columns), 1)[:, 0]
+    index = means.flatten(1).argmax(1)
+    across = (index % means.shape[2] + columns / 2) / width
+    down = (index // means.shape[2] + rows / 2) / height
+    center = torch.stack([across, down], 1).clamp(half, 1 - half)
     return torch.cat([center, torch.full_like(center[:, :1], half)], 1)
 
 

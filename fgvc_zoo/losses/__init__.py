@@ -6,5 +6,6 @@ from fgvc_zoo.losses.mamc import attention_sets, mamc_loss
 from fgvc_zoo.losses.ranking import inter_scale_ranking_loss, score_ranking_loss, true_class_probability
 
 __all__ = [
-    'attention_sets', 'center_loss', 'distillation_loss', 'inter_scale_ranking_loss', 'mamc_loss', 'score_ranking_loss', 'true_class_probability', 'update_centers',
+    'attention_sets', 'center_loss', 'distillation_loss', 'inter_scale_ranking_loss', 'mamc_loss', 'score_ranking_loss',
+    'true_class_probability', 'update_centers',
 ]

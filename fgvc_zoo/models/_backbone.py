@@ -206,9 +206,12 @@ class _Look(NamedTuple):
 def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> _Look:
     """Run both routes to a map on a copy of the model whose parameters have no memory."""
     with torch.inference_mode(False), torch.enable_grad(), torch.device('meta'):
-        memo = {id(parameter): nn.Parameter(parameter.detach().to('meta'), parameter.is_floating_point())
-                for parameter in model.parameters()}
-        twin: Any = copy.deepcopy(model, {**memo, **{id(buffer): buffer.to('meta') for buffer in model.buffers()}}).eval()
+        # new tensors, since those of a model that is made in inference mode cannot take part in a graph
+        memo: dict[int, Tensor] = {
+            id(parameter): nn.Parameter(torch.empty_like(parameter, device='meta'), parameter.is_floating_point())
+            for parameter in model.parameters()}
+        memo |= {id(buffer): torch.empty_like(buffer, device='meta') for buffer in model.buffers()}
+        twin: Any = copy.deepcopy(model, memo).eval()
         image = torch.empty(2, in_chans, *size, dtype=next(model.parameters()).dtype)
 
         def run(call: Callable[[Tensor], Any]) -> Any:

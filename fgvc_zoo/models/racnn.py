@@ -27,7 +27,7 @@ from fgvc_zoo.models._base import Explanation, FineGrainedModel, Passes, backbon
 __all__ = ['RACNN']
 
 CUTS = ('image', 'crop')
-BOX_GRADIENTS = ('total', 'mask')
+BOX_GRADIENTS = ('mask', 'total')
 _BACKBONES = re.compile(r'^backbones\.\d+\.')
 
 
@@ -70,13 +70,13 @@ class RACNN(FineGrainedModel):
         global_pool: How a map becomes a descriptor: 'avg'; '' returns scale 1's map.
         img_size: Input side for backbones tied to one.
         num_scales: S, 2 to 4.
-        crop_size: Side in pixels of what the finer scales see; None for that of the images.
+        crop_size: Side in pixels of what the finer scales see; 0 for that of the images.
         cut_from: What a finer scale's square is cut out of: the 'image', so that no pixel is enlarged twice, or the 'crop' that the scale
             before sees, as in the public network definition. Scale 2 is the same with both.
         mask_steepness: k of the soft box mask, per unit of the side of what the scale before sees (see `attended_crop`).
-        box_gradient: 'total', the derivative of the crop, or 'mask', only through the mask (see `attended_crop`).
+        box_gradient: How squares learn: through the 'mask', as in the paper, or the 'total' derivative of the crop (see `attended_crop`).
         proposal_grid: Cells a side that a proposal network sees of its map.
-        proposal_channels: Channels that it sees of it; None for all.
+        proposal_channels: Channels that it sees of it, after a 1x1 convolution; 0 for all.
         proposal_width: Entries of its hidden layer.
         feature_scale: Each descriptor has this length where all are classified together, so that none outweighs the others.
         stage: Backbone stage that gives the maps; None is the last map before pooling.
@@ -97,12 +97,12 @@ class RACNN(FineGrainedModel):
             global_pool: str = 'avg',
             img_size: int | tuple[int, int] | None = None,
             num_scales: int = 3,
-            crop_size: int | None = None,
+            crop_size: int = 0,
             cut_from: str = 'image',
             mask_steepness: float = 10.0,
-            box_gradient: str = 'total',
+            box_gradient: str = 'mask',
             proposal_grid: int = 7,
-            proposal_channels: int | None = 64,
+            proposal_channels: int = 64,
             proposal_width: int = 256,
             feature_scale: float = 10.0,
             stage: int | None = None,
@@ -133,6 +133,10 @@ class RACNN(FineGrainedModel):
         self.proposals = nn.ModuleList(
             AttentionProposal(body.num_features, proposal_grid, proposal_channels, proposal_width, device=device, dtype=dtype)
             for _ in range(num_scales - 1))
+        first = body.pretrained_cfg.get('first_conv') or ()
+        first = (first,) if isinstance(first, str) else first
+        # where timm looks for what depends on the number of input channels
+        self._traits = dict(first_conv=tuple(f'{network}.model.{name}' for network in _networks(num_scales) for name in first))
         self._add_classifiers()
 
     def _add_classifiers(self) -> None:
@@ -170,8 +174,8 @@ class RACNN(FineGrainedModel):
         squares: list[Tensor] = []
         regions: list[Tensor] = []
         crop = x
-        height = self.crop_size if self.crop_size is not None else x.shape[2]
-        width = self.crop_size if self.crop_size is not None else x.shape[3]
+        height = self.crop_size if self.crop_size > 0 else x.shape[2]
+        width = self.crop_size if self.crop_size > 0 else x.shape[3]
         parent: Tensor | None = None
         for proposal, backbone in zip(self.proposals, self.backbones):  # noqa: B905  (TorchScript knows no strict)
             square = proposal(maps[-1])
@@ -295,27 +299,21 @@ def _networks(num_scales: int) -> list[str]:
     return ['backbone', *(f'backbones.{index}' for index in range(num_scales - 1))]
 
 
-def _layer_names(cfg: dict[str, Any], num_scales: int) -> dict[str, Any]:
-    """timm's names of the classifiers, and of the first convolutions of every scale, given scale 1's in `cfg`."""
-    first = cfg['first_conv'] or ()
-    first = (first,) if isinstance(first, str) else first
-    own = [name for name in first if name.startswith('backbone.')]
-    return dict(
-        classifier=('classifier', *(f'classifiers.{index}' for index in range(num_scales - 1)), 'fusion'),
-        first_conv=tuple(name.replace('backbone', network, 1) for network in _networks(num_scales) for name in own))
+def _classifiers(num_scales: int) -> tuple[str, ...]:
+    """Names of the classifiers in the model."""
+    return ('classifier', *(f'classifiers.{index}' for index in range(num_scales - 1)), 'fusion')
 
 
 def _cfg(backbone: str, **overrides: Any) -> dict[str, Any]:
-    """`backbone_cfg` of three scales."""
-    cfg = backbone_cfg(
-        backbone, paper_name='Look Closer to See Better: Recurrent Attention Convolutional Neural Network', **overrides)
-    return {**cfg, **_layer_names(cfg, 3)}
+    return backbone_cfg(
+        backbone, classifier=_classifiers(3), paper_name='Look Closer to See Better: Recurrent Attention Convolutional Neural Network',
+        **overrides)
 
 
 def _build(variant: str, pretrained: bool, **kwargs: Any) -> RACNN:
     model = (build_over if variant == 'racnn' else build)(RACNN, variant, pretrained, **kwargs)
     if isinstance(model, RACNN):  # and not only its features
-        model.pretrained_cfg.update(_layer_names(model.pretrained_cfg, model.num_scales))
+        model.pretrained_cfg.update(classifier=_classifiers(model.num_scales), first_conv=model._traits['first_conv'])
     return model
 
 
@@ -339,7 +337,7 @@ def racnn(pretrained: bool = False, **kwargs: Any) -> RACNN:
 def racnn_vgg19(pretrained: bool = False, **kwargs: Any) -> RACNN:
     """The paper's VGG-19: scale 1 sees 448 px, the finer ones 224 px; maps of 28x28 and 14x14 cells from the last convolution.
 
-    `proposal_channels=None` gives the proposal networks all channels, which is 103 million weights each.
+    `proposal_channels=0` gives the proposal networks all channels, which is 103 million weights each.
     """
     args = dict(backbone='vgg19', stage=-2, crop_size=224, proposal_grid=14, proposal_width=1024)
     return _build('racnn_vgg19', pretrained, **{**args, **kwargs})

@@ -28,15 +28,14 @@ from fgvc_zoo.tasks._centers import gather
 class RACNNTask(TrainingTask):
     """RA-CNN's training step.
 
-    `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K) of all scales together) and the parts `ce1`, `ce2`, ...
-    (each scale's cross-entropy), `fusion` (that of all scales together), `rank` (see `inter_scale_ranking_loss`) and `proposal`
-    (smooth L1 distance of the proposed squares from those around the maps' peaks, summed over scales and coordinates, which counts
-    linearly from a tenth of the side on). All parts are computed in every phase; the phase
-    decides which of them the loss is:
+    `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K) of all scales together) and the parts `ce1`, `ce2`
+    and so on (each scale's cross-entropy), `fusion` (that of all scales together), `rank` (see `inter_scale_ranking_loss`) and
+    `proposal` (smooth L1 distance of the proposed squares from those where the maps respond most, summed over scales and
+    coordinates, linear from a tenth of the side on). All parts are computed in every phase; the phase decides which of them the loss is:
 
         proposal         proposal                      trains the proposal networks
         classification   ce1 + ce2 + ... + fusion      trains the networks and classifiers
-        ranking          rank                          trains the proposal networks
+        ranking          ranking_weight * rank         trains the proposal networks
 
     The classifier of all scales together learns on descriptors that are held, so each network is trained by its own scale's cross-entropy
     alone.
@@ -58,6 +57,8 @@ class RACNNTask(TrainingTask):
         proposal_steps: Length of the first phase; 0 leaves it out.
         classification_steps: Largest length of a classification phase.
         ranking_steps: Largest length of a ranking phase; 0 never ranks.
+        ranking_weight: Factor of the ranking loss. The proposals need far smaller steps here than in the first phase, where they have a
+            target: steps too large throw the squares to the edges of what is allowed, and the finer scales see what they never learned.
         window: Steps over which losses are averaged to see whether they settled.
         tolerance: Relative improvement below which a loss has settled.
 
@@ -75,6 +76,7 @@ class RACNNTask(TrainingTask):
             proposal_steps: int = 45,
             classification_steps: int = 90,
             ranking_steps: int = 30,
+            ranking_weight: float = 1.0,
             window: int = 20,
             tolerance: float = 0.01,
     ) -> None:
@@ -91,6 +93,7 @@ class RACNNTask(TrainingTask):
         self.margin = margin
         self.detach_coarse = detach_coarse
         self.peak_half = peak_half
+        self.ranking_weight = ranking_weight
         self.longest = dict(proposal=proposal_steps, classification=classification_steps, ranking=ranking_steps)
         self.window = window
         self.tolerance = tolerance
@@ -113,7 +116,8 @@ class RACNNTask(TrainingTask):
         classification = torch.stack(list(losses.values())).sum()
         losses['rank'] = inter_scale_ranking_loss(found.logits, target, self.margin, self.detach_coarse)
         losses['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
-        loss = classification if self.phase == 'classification' else losses['rank' if self.phase == 'ranking' else 'proposal']
+        objectives = dict(proposal=losses['proposal'], classification=classification, ranking=self.ranking_weight * losses['rank'])
+        loss = objectives[self.phase]
         if self.training:
             self._count(loss)
         return dict(loss=loss, output=output, **{name: value.detach() for name, value in losses.items()})

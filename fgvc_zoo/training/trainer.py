@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
-from timm.models._hub import save_config_for_hf
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
@@ -32,6 +31,7 @@ from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_datase
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.saving import save_config
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
@@ -166,10 +166,9 @@ class _Run:
         return self.ema.module if self.ema else self.model
 
     def _export(self) -> None:
-        """config.json and model.safetensors, as timm's local-dir format."""
+        """config.json and model.safetensors, for timm and transformers."""
         atomic_write(self.folder / 'model.safetensors', lambda path: save_file(cpu_state_dict(self.final_model), path))
-        atomic_write(self.folder / 'config.json', lambda path: save_config_for_hf(
-            self.model, path, model_config=dict(label_names=list(self.class_names)), model_args=self.model._model_args))
+        atomic_write(self.folder / 'config.json', lambda path: save_config(self.model, path, self.class_names))
 
     def _describe(self) -> None:
         """run.json: everything needed to repeat the run."""

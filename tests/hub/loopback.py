@@ -48,6 +48,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     error: str = 'injected'        # what the answer's body says; '{authorization}' is replaced by that header
     delay: float = 0.0             # seconds before anything else
+    hold: bool = False             # before anything else, wait until the test sets this to False
     cut: int | None = None         # end the connection after so many bytes of the request's or the answer's body
     reset: bool = False            # ... with a reset instead of a clean end
     corrupt: bool = False          # alter one byte of the body, in either direction
@@ -119,6 +120,8 @@ class LoopbackHub:
 
     def forgive(self) -> None:
         """Forget the faults that are left, and the requests so far."""
+        for fault in self._faults:
+            fault.hold = False
         self._faults.clear()
         self.requests.clear()
 
@@ -135,6 +138,8 @@ class LoopbackHub:
             return await self._api(scope, receive, send)
         fault.hits += 1
         await asyncio.sleep(fault.delay)
+        while fault.hold:
+            await asyncio.sleep(0.01)
         if fault.status is not None:
             await _drain(receive)
             sent = dict(scope['headers']).get(b'authorization', b'').decode()

@@ -9,16 +9,14 @@ import pytest
 import timm
 import torch
 import yaml
-from conftest import ROOT
 from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from timm.models._hub import save_config_for_hf
 
 from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import golden_input, load_manifest
-from fgvc_zoo.hub import check, stage
+from fgvc_zoo.hub import check, find_baseline, stage, stage_checkpoint, update_manifest, zoo
 from fgvc_zoo.models import METHODS
 
 REPO = 'tester/apples'
@@ -56,7 +54,7 @@ def test_weights_and_golden_logits(run, tmp_path, full):
     assert next(model.parameters()).dtype == torch.float32
     # the image by the formula that the file gives, not by golden_input
     with safe_open(staged / 'golden.safetensors', framework='pt') as file:
-        assert 'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1))' in file.metadata()['formula']
+        assert 'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1))' in file.metadata()['input']
     axis = np.arange(64) / 63
     image = np.stack([np.outer(np.sin((9 + 4 * c) * axis), np.cos((5 + 3 * c) * axis)) for c in range(3)])[None].astype(np.float32)
     with torch.no_grad():
@@ -214,19 +212,45 @@ def test_other_answers_are_noticed(staged):
         check(staged)
 
 
-@pytest.mark.parametrize('item', [item for item in load_manifest() if item.default], ids=lambda item: item.name)
+@pytest.mark.parametrize('item', load_manifest(), ids=lambda item: item.name)
 def test_a_real_checkpoint(item, tmp_path):
-    """With its real result file and the baseline's."""
-    model = timm.create_model(item.name, pretrained=True)
-    save_config_for_hf(model, tmp_path / 'config.json', model_config=dict(label_names=list(item.label_names())))
-    shutil.copy(item.file, tmp_path / 'model.safetensors')
-    result = ROOT / item.results
-    baseline = result.with_name(result.name.replace('_wsdan_', '_'))
-    staged = stage(tmp_path, tmp_path / 'hub', f'zoo/{item.name}', item.license, item.data, result, baseline)
+    """With its real result file and the baseline's; nothing is typed again."""
+    staged = stage_checkpoint(item, tmp_path / 'hub', f'zoo/{item.name}')
     assert check(staged) < 1e-4
-    assert hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest() == item.sha256 or \
-        all(torch.equal(value, load_file(staged / 'model.safetensors')[key]) for key, value in load_file(item.file).items())
+    assert hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest() == item.sha256
+    baseline = json.loads((staged / 'baseline.json').read_text())
+    assert baseline['method'] == 'baseline' and baseline['input_size'] == item.input_size and baseline['epochs'] == item.epochs
     text = (staged / 'README.md').read_text()
-    assert f'{item.metrics["top1"]:.2f}' in text and f"{json.loads(baseline.read_text())['metrics']['top1']:.2f}" in text
-    assert 'half precision' not in text
+    assert f'{item.metrics["top1"]:.2f}' in text and f"{baseline['metrics']['top1']:.2f}" in text
+    assert 'half precision' not in text and item.license in text and item.data in text
     assert yaml.safe_load((staged / 'recipe.yaml').read_text())['epochs'] == item.epochs
+
+
+def test_a_checkpoint_without_a_clone(monkeypatch, tmp_path):
+    """The package has weights but no result files."""
+    monkeypatch.setattr(zoo, 'FOLDER', tmp_path / 'site-packages' / 'fgvc_zoo' / 'checkpoints')
+    with pytest.raises(UserError, match='publish it from a clone'):
+        stage_checkpoint(load_manifest()[-1], tmp_path / 'hub', REPO)
+    assert not (tmp_path / 'hub').exists()
+
+
+def test_only_a_comparable_baseline_is_found(tmp_path):
+    record = dict(method='wsdan', backbone='a', data='birds', split='test', input_size=224, epochs=8)
+    others = [dict(record, method='osme'), dict(record, method='baseline', input_size=288), dict(record, method='baseline', split='fit')]
+    for index, other in enumerate([record, *others]):
+        (tmp_path / f'{index}.json').write_text(json.dumps(other))
+    assert find_baseline(tmp_path / '0.json') is None
+    (tmp_path / '9.json').write_text(json.dumps(dict(record, method='baseline')))
+    assert find_baseline(tmp_path / '0.json') == tmp_path / '9.json'
+
+
+def test_the_manifest_is_updated_in_place(monkeypatch, tmp_path):
+    path = tmp_path / 'manifest.yaml'
+    shutil.copy(zoo.MANIFEST, path)
+    before = yaml.safe_load(path.read_text())
+    monkeypatch.setattr(zoo, 'MANIFEST', path)
+    update_manifest({**before[0], 'repo': 'zoo/x', 'revision': 'abc'})
+    after = yaml.safe_load(path.read_text())
+    assert after == [{**before[0], 'repo': 'zoo/x', 'revision': 'abc'}, *before[1:]]
+    update_manifest({**before[0], 'tag': 'zzz'})
+    assert len(yaml.safe_load(path.read_text())) == len(before) + 1 and path.read_text().startswith('# Every checkpoint')

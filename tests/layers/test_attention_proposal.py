@@ -7,8 +7,16 @@ import torch
 from torch import nn
 
 from fgvc_zoo.layers import (
-    AttentionProposal, attended_crop, bound_squares, box_mask, crop_boxes, nested_squares, paste_maps, peak_squares, response_map,
-    square_boxes
+    AttentionProposal,
+    attended_crop,
+    bound_squares,
+    box_mask,
+    crop_boxes,
+    nested_squares,
+    paste_maps,
+    peak_squares,
+    response_map,
+    square_boxes,
 )
 
 
@@ -71,7 +79,7 @@ def test_gradient_of_each_parameter_is_the_difference_quotient(parameter):
     weights = torch.randn(2, 3, 9, 12, dtype=torch.float64)
 
     def loss(squares):
-        return (attended_crop(images, squares, 9, 12, 10.0) * weights).sum()
+        return (attended_crop(images, squares, 9, 12, 10.0, mask_gradient_only=False) * weights).sum()
 
     squares = SQUARES.clone().requires_grad_()
     loss(squares).backward()
@@ -84,11 +92,11 @@ def test_gradient_of_each_parameter_is_the_difference_quotient(parameter):
 
 
 def test_gradcheck_with_parents():
-    images = smooth_images(height=12, width=16)
+    images = smooth_images(height=6, width=8)[:, :1]
     parents = torch.tensor([[0.5, 0.45, 0.41], [0.47, 0.6, 0.33]], dtype=torch.float64, requires_grad=True)
     squares = SQUARES.clone().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda s, p, x: attended_crop(x, s, 5, 6, 10.0, p), (squares, parents, images.requires_grad_()), atol=1e-5)
+        lambda s, p, x: attended_crop(x, s, 5, 6, 10.0, p, False), (squares, parents, images.requires_grad_()), atol=1e-5)
 
 
 def test_mask_gradient_is_that_of_a_mask_which_moves_over_held_samples():
@@ -109,7 +117,7 @@ def test_mask_gradient_is_that_of_a_mask_which_moves_over_held_samples():
         return total
 
     squares = SQUARES.clone().requires_grad_()
-    result = attended_crop(images, squares, 9, 12, 10.0, mask_gradient_only=True)
+    result = attended_crop(images, squares, 9, 12, 10.0)
     torch.testing.assert_close(result, attended_crop(images, SQUARES, 9, 12, 10.0))  # the values are the same
     (result * weights).sum().backward()
     for b in range(2):
@@ -193,7 +201,7 @@ def test_bounds_are_smooth():
 
 
 @pytest.mark.parametrize('size', [(7, 7), (2, 3), (14, 28)])
-@pytest.mark.parametrize('channels', [None, 4])
+@pytest.mark.parametrize('channels', [0, 4])
 def test_proposals_begin_in_the_middle_and_learn(size, channels):
     proposal = AttentionProposal(6, grid=7, channels=channels, width=16)
     features = torch.rand(5, 6, *size)
@@ -205,13 +213,13 @@ def test_proposals_begin_in_the_middle_and_learn(size, channels):
 
 
 def test_fully_connected_layers_begin_with_a_thousandth():
-    proposal = AttentionProposal(64, grid=7, channels=None, width=256)
+    proposal = AttentionProposal(64, grid=7, channels=0, width=256)
     assert proposal.hidden.weight.std().item() == pytest.approx(0.001, rel=0.02)
     assert proposal.out.weight.std().item() == pytest.approx(0.001, rel=0.2)
 
 
 def test_a_grid_as_large_as_the_map_sees_every_cell():
-    proposal = AttentionProposal(2, grid=3, channels=None, width=4)
+    proposal = AttentionProposal(2, grid=3, channels=0, width=4)
     nn.init.normal_(proposal.hidden.weight)
     nn.init.normal_(proposal.out.weight)
     features = torch.randn(1, 2, 3, 3)
@@ -219,16 +227,32 @@ def test_a_grid_as_large_as_the_map_sees_every_cell():
     torch.testing.assert_close(proposal(features), bound_squares((proposal.out.weight @ hidden + proposal.out.bias)[None]))
 
 
-def test_peak_square_is_around_the_strongest_cell_and_inside():
-    features = torch.zeros(4, 2, 4, 8)
-    features[0, :, 1, 4] = 2.0   # centre (4.5 / 8, 1.5 / 4)
-    features[1, 0, 0, 7] = -3.0  # a corner: moved inside
-    features[2, :, 3, 0] = 1.0
-    expected = torch.tensor([[0.5625, 0.375, 0.25], [0.75, 0.25, 0.25], [0.25, 0.75, 0.25], [0.25, 0.25, 0.25]])
-    torch.testing.assert_close(peak_squares(features), expected)
-    torch.testing.assert_close(peak_squares(features, 0.1)[1], torch.tensor([0.9, 0.125, 0.1]))
-    torch.testing.assert_close(response_map(features)[1, 0, 7], torch.tensor(1.5))
+def test_peak_square_holds_the_strongest_cell_and_is_inside():
+    features = torch.zeros(2, 2, 4, 8)
+    features[0, 0, 0, 7] = -3.0  # a corner; magnitudes count
+    features[1, :, 3, 0] = 1.0
+    torch.testing.assert_close(peak_squares(features, 0.125), torch.tensor([[0.875, 0.125, 0.125], [0.125, 0.875, 0.125]]))
+    torch.testing.assert_close(response_map(features)[0, 0, 7], torch.tensor(1.5))
 
+
+@pytest.mark.parametrize('half', [0.1, 0.25, 0.3, 0.5])
+def test_peak_square_by_trying_all(half):
+    """Every square that begins at a quarter of a cell, one by one: the mean response in it."""
+    features = torch.randn(5, 3, 3, 4)
+    found = peak_squares(features, half)
+    for b in range(5):
+        response, best, where = features[b].abs().mean(0), -1.0, None
+        rows, columns = round(2 * half * 12), round(2 * half * 16)
+        for top in range(12 - rows + 1):
+            for left in range(16 - columns + 1):
+                total = 0.0
+                for row in range(top, top + rows):
+                    for column in range(left, left + columns):
+                        total += response[row // 4, column // 4].item()
+                if total > best + 1e-5:
+                    best, where = total, ((left + columns / 2) / 16, (top + rows / 2) / 12)
+        expected = [min(max(value, half), 1 - half) for value in where] + [half]
+        assert found[b].tolist() == pytest.approx(expected, abs=1e-5)
 
 def test_pasted_map_comes_back_when_it_is_cut_out():
     maps = torch.rand(2, 4, 4)

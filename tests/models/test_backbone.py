@@ -117,3 +117,11 @@ def test_the_complete_model_is_seen_before_it_is_cut():
 def test_mistakes_are_named(args, words):
     with pytest.raises(UserError, match=words):
         Backbone(**args)
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_made_in_inference_mode(device):
+    """As in a script that is in inference mode from its first line; nothing about the map is lost."""
+    with torch.inference_mode(), torch.device(device):
+        body = Backbone('test_resnet')
+    assert body.map_size == Backbone('test_resnet').map_size

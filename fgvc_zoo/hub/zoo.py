@@ -1,0 +1,73 @@
+"""Checkpoints of the manifest: staged without typing again what the manifest knows, and written into it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.checkpoints import FOLDER, MANIFEST, Checkpoint, load_manifest
+from fgvc_zoo.hub.staging import COMPARABLE, WEIGHTS, stage
+from fgvc_zoo.loading import load_model
+from fgvc_zoo.saving import save_config
+
+
+def find_checkpoint(name: str) -> Checkpoint | None:
+    """The manifest's checkpoint 'architecture.tag'; None if there is none."""
+    return next((item for item in load_manifest() if item.name == name), None)
+
+
+def stage_checkpoint(item: Checkpoint, folder: Path, repo_id: str, picture: Path | None = None) -> Path:
+    """`stage` a checkpoint of the manifest: its licence, data and result file, and the baseline measured under the same protocol.
+
+    Args:
+        item: The checkpoint.
+        folder: Where to.
+        repo_id: 'ORG/NAME', for the card.
+        picture: PNG or JPEG of what it attended to, for the card.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        UserError: Its weights or its result file are not here (the package has no result files, a clone has all), or `stage` refuses it.
+    """
+    result = FOLDER.parents[1] / item.results
+    if not result.is_file():
+        raise UserError(f"the result file of '{item.name}' is not here ('{result}'); publish it from a clone of the repository")
+    model = load_model(item.name)
+    with TemporaryDirectory() as scratch:
+        source = Path(scratch)
+        save_config(model, source / 'config.json', item.label_names())
+        shutil.copyfile(item.file, source / WEIGHTS)
+        return stage(source, folder, repo_id, item.license, item.data, result, find_baseline(result), picture)
+
+
+def update_manifest(entry: dict[str, Any]) -> None:
+    """Write an entry of `Checkpoint`'s keys into the manifest, in place of the one with its architecture and tag; the others stay."""
+    entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
+    entries = [item for item in entries if _place(item) != _place(entry)]
+    head = '# Every checkpoint of this zoo; written by the scripts in hub/, read by fgvc_zoo.checkpoints.\n'
+    text = yaml.safe_dump(sorted([*entries, entry], key=_place), sort_keys=False, allow_unicode=True, width=120)
+    part = MANIFEST.with_suffix('.part')
+    part.write_text(head + text, encoding='utf-8')
+    part.replace(MANIFEST)
+
+
+def _place(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry['architecture'], entry['tag']
+
+
+def find_baseline(result: Path) -> Path | None:
+    """The result file beside this one of a baseline with the same backbone, data, split, input size and epochs; None if there is none."""
+    record = json.loads(result.read_text(encoding='utf-8'))
+    for path in sorted(result.parent.glob('*.json')):
+        other = json.loads(path.read_text(encoding='utf-8'))
+        if other.get('method') == 'baseline' and all(other.get(key) == record[key] for key in COMPARABLE):
+            return path
+    return None

@@ -1,0 +1,49 @@
+"""From a model to a folder that timm, transformers and this package load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from timm.models._hub import save_config_for_hf
+
+from fgvc_zoo.loading import TimmModel
+
+
+def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] | None = None) -> Path:
+    """Write `config.json` and `model.safetensors`, for `local-dir:FOLDER` in timm and `from_pretrained(FOLDER)` in transformers.
+
+    Args:
+        model: Made by `timm.create_model`.
+        folder: Where to; it is made if it is not there.
+        label_names: Its classes in the order of the logits; those of its pretrained_cfg, if it has any, if None.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / 'model.safetensors', metadata={'format': 'pt'})
+    save_config(model, folder / 'config.json', model.pretrained_cfg.get('label_names') if label_names is None else label_names)
+    return folder
+
+
+def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None = None) -> None:
+    """Write timm's config.json so that transformers reads it too.
+
+    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). Where the
+    backbone's first weights came from is left out: whoever loads the model must not fetch them again.
+    """
+    named = dict(label_names=list(label_names)) if label_names else None
+    save_config_for_hf(model, str(path), model_config=named, model_args=_portable(model._model_args))
+    config = json.loads(path.read_text(encoding='utf-8'))
+    config['model_args'] = _portable(config['model_args'])  # timm adds num_classes by itself
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def _portable(args: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in args.items() if key not in ('num_classes', 'pretrained_backbone')}

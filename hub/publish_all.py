@@ -1,0 +1,54 @@
+"""Publish every checkpoint of the manifest as ORG/ARCHITECTURE.TAG, and write into the manifest where each one is.
+
+    python hub/publish_all.py ORG
+    python hub/publish_all.py ORG --dry-run --only wsdan_tf_efficientnet_lite0.cub50
+
+What is published already and unchanged costs no commit, so a run that was interrupted is simply repeated. From then on the registry's names
+(`timm.create_model('wsban_tf_efficientnet_lite0.cub50', pretrained=True)`) fetch the revision that was published.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from fgvc_zoo import UserError
+from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo.hub import compare, publish, stage_checkpoint, update_manifest
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('org', help='user or organisation on the Hub')
+    parser.add_argument('--only', action='append', metavar='NAME', help='one checkpoint of the manifest; can be given several times')
+    parser.add_argument('--output', type=Path, default=Path('published'), help='where the repositories are staged')
+    parser.add_argument('--dry-run', action='store_true', help='stage, and show what publishing would change')
+    parser.add_argument('--private', action='store_true', help='create the repositories private')
+    options = parser.parse_args()
+
+    items = load_manifest()
+    if unknown := set(options.only or []) - {item.name for item in items}:
+        raise UserError(f"the manifest has no checkpoint '{sorted(unknown)[0]}' (there are {', '.join(item.name for item in items)})")
+    for item in items:
+        if options.only and item.name not in options.only:
+            continue
+        repo_id = f'{options.org}/{item.name}'
+        picture = ROOT / 'hub' / 'pictures' / f'{item.name}.png'
+        folder = stage_checkpoint(item, options.output / item.name, repo_id, picture if picture.is_file() else None)
+        if options.dry_run:
+            changed = [f'{name} {change}' for name, change in compare(folder, repo_id).items() if change != 'unchanged']
+            print(f"{repo_id}: {', '.join(changed) or 'unchanged'}")
+            continue
+        done = publish(folder, repo_id, options.private)
+        update_manifest({**asdict(item), 'repo': repo_id, 'revision': done.revision})
+        print(f'{done.url} at {done.revision[:7]}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from None
