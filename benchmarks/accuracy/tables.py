@@ -1,7 +1,7 @@
-"""Draw README's tables from the result files and the manifest; nothing in them is typed.
+"""Draw the tables of README.md and hub/README.md from the result files and the manifest; nothing in them is typed.
 
-    python benchmarks/accuracy/tables.py            # rewrite README.md
-    python benchmarks/accuracy/tables.py --check    # fail if README.md is not what the files say
+    python benchmarks/accuracy/tables.py            # rewrite them
+    python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
 """
 
 from __future__ import annotations
@@ -70,26 +70,46 @@ def model_table() -> str:
     return '\n'.join(lines)
 
 
+def checkpoint_table() -> str:
+    """One row a checkpoint: what it is, how it loads from a clone, and the command that publishes it."""
+    lines = ['| checkpoint | size | top-1 | load it from a clone | publish it |', '|---|---|---|---|---|']
+    for item in load_manifest():
+        name = item.name if item.in_package else f'local-dir:{Path(item.path).parent}'
+        place = f'`hf-hub:{item.repo}`' if item.repo else f'`fgvc-zoo publish {item.name} ORG/{item.name}`'
+        call = f"`timm.create_model('{name}', pretrained=True)`"
+        lines.append(f"| `{item.name}` | {item.size / 1e6:.1f} MB | {item.metrics['top1']:.1f} % | {call} | {place} |")
+    return '\n'.join(lines)
+
+
+TABLES = dict(results=lambda: accuracy_table(load_results()), models=model_table, checkpoints=checkpoint_table)
+FILES = (ROOT / 'README.md', ROOT / 'hub' / 'README.md')
+
+
 def render(text: str) -> str:
-    """README's text with each table between its two marks redrawn."""
-    for name, table in (('results', accuracy_table(load_results())), ('models', model_table())):
+    """The text with each table between its two marks redrawn."""
+    for name, draw in TABLES.items():
         begin, end = f'<!-- {name} -->', f'<!-- /{name} -->'
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        text = f'{before}{begin}\n{table}\n{end}{after}'
+        if begin in text:
+            before, _, rest = text.partition(begin)
+            _, _, after = rest.partition(end)
+            text = f'{before}{begin}\n{draw()}\n{end}{after}'
     return text
 
 
 def main() -> int:
-    path = ROOT / 'README.md'
-    text = path.read_text(encoding='utf-8')
-    drawn = render(text)
-    if '--check' in sys.argv[1:]:
+    stale = []
+    for path in FILES:
+        text = path.read_text(encoding='utf-8')
+        drawn = render(text)
         if drawn != text:
-            print('README.md differs from the result files: run python benchmarks/accuracy/tables.py')
-        return int(drawn != text)
-    path.write_text(drawn, encoding='utf-8')
-    return 0
+            stale.append(path.relative_to(ROOT).as_posix())
+            if '--check' not in sys.argv[1:]:
+                path.write_text(drawn, encoding='utf-8')
+    if '--check' not in sys.argv[1:]:
+        return 0
+    for name in stale:
+        print(f'{name} differs from the result files and the manifest: run python benchmarks/accuracy/tables.py')
+    return int(bool(stale))
 
 
 if __name__ == '__main__':

@@ -48,7 +48,7 @@ def nearest_pairs(features: Tensor, targets: Tensor) -> Pairs:
     return Pairs(torch.stack([anchor, partner.flatten()], 1), valid.flatten())
 
 
-def attentive_features(pairs: Tensor, mutual: Tensor) -> Tensor:
+def attentive_features(pairs: Tensor, mutual: Tensor, gated: Tensor | None = None) -> Tensor:
     """Each image of a pair as its own and as the other's gate shows it (equations 2 to 6).
 
     g_i = sigmoid(x_m * x_i); x_i^self = x_i + x_i * g_i; x_i^other = x_i + x_i * g_j, the other image's gate.
@@ -56,12 +56,18 @@ def attentive_features(pairs: Tensor, mutual: Tensor) -> Tensor:
     Args:
         pairs: x_1 and x_2, (R, 2, C).
         mutual: x_m, (R, C).
+        gated: What the gates are made from in place of x_1 and x_2, (R, 2, C).
 
     Returns:
         (R, 2, 2, C): pair, image, [self, other], channel.
     """
-    gates = torch.sigmoid(mutual.unsqueeze(1) * pairs)
+    gates = torch.sigmoid(mutual.unsqueeze(1) * (pairs if gated is None else gated))
     return torch.stack([pairs + pairs * gates, pairs + pairs * gates.flip(1)], 2)
+
+
+def unit_size(vectors: Tensor) -> Tensor:
+    """Vectors (..., C) brought to a root mean square of 1; zeros stay zeros."""
+    return vectors * vectors.square().mean(-1, keepdim=True).clamp(min=1e-12).rsqrt()
 
 
 class PairwiseInteraction(nn.Module):
@@ -75,6 +81,9 @@ class PairwiseInteraction(nn.Module):
         channels: C.
         hidden: Width between the two layers; the authors' 512.
         drop_rate: Dropout between them; the authors' 0.5.
+        normalize: The mutual vector and the gates see x_1 and x_2 at a root mean square of 1. ResNet's pooled features are of about that
+            size. Where a backbone's are small (0.17 in EfficientNet-Lite0), x_m * x_i stays near 0 and every gate at 1/2, so that
+            an image's own and the other's gate show the same.
     """
 
     def __init__(
@@ -82,11 +91,13 @@ class PairwiseInteraction(nn.Module):
             channels: int,
             hidden: int = 512,
             drop_rate: float = 0.5,
+            normalize: bool = False,
             *,
             device: torch.device | str | None = None,
             dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.normalize = normalize
         self.reduce = nn.Linear(2 * channels, hidden, device=device, dtype=dtype)
         self.drop = nn.Dropout(drop_rate)
         self.expand = nn.Linear(hidden, channels, device=device, dtype=dtype)
@@ -94,5 +105,6 @@ class PairwiseInteraction(nn.Module):
     def forward(self, pairs: Tensor) -> Tensor:
         with torch.autocast(pairs.device.type, enabled=False):
             pairs = pairs.to(self.reduce.weight.dtype)
-            mutual = self.expand(self.drop(self.reduce(pairs.flatten(1))))
-            return attentive_features(pairs, mutual)
+            seen = unit_size(pairs) if self.normalize else pairs
+            mutual = self.expand(self.drop(self.reduce(seen.flatten(1))))
+            return attentive_features(pairs, mutual, seen)

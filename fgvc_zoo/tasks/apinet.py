@@ -43,6 +43,7 @@ class APINetTask(TrainingTask):
         hidden: Width of the layer before the mutual vector; the authors' 512.
         hidden_drop: Dropout behind it, in [0, 1); the authors' 0.5.
         drop: Dropout on the attentive features, in [0, 1); the authors' 0.5.
+        normalize: The gates see features of one size whatever the backbone's (see `PairwiseInteraction`); the authors' do not.
 
     Raises:
         UserError: The model is not an APINet with classes, or an option is out of range.
@@ -58,6 +59,7 @@ class APINetTask(TrainingTask):
             hidden: int = 512,
             hidden_drop: float = 0.5,
             drop: float = 0.5,
+            normalize: bool = False,
     ) -> None:
         if not isinstance(model, APINet) or model.num_classes == 0:
             raise UserError("the task 'apinet' trains an API-Net model with classes, such as apinet_tf_efficientnet_lite0")
@@ -68,7 +70,7 @@ class APINetTask(TrainingTask):
                 raise UserError(f'{name} must be in [0, 1), not {rate}')
         super().__init__(verbose=False)
         self.trainable_module: APINet = model
-        self.interaction = PairwiseInteraction(model.head_hidden_size, hidden, hidden_drop)
+        self.interaction = PairwiseInteraction(model.head_hidden_size, hidden, hidden_drop, normalize)
         self.drop = nn.Dropout(drop)
         self.smoothing = smoothing
         self.margin = margin

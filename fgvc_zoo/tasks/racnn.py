@@ -34,7 +34,7 @@ class RACNNTask(TrainingTask):
     coordinates, linear from a tenth of the side on). All parts are computed in every phase; the phase decides which of them the loss is:
 
         proposal         proposal                      trains the proposal networks
-        classification   ce1 + ce2 + ... + fusion      trains the networks and classifiers
+        classification   ce1 + ce2 + ... + fusion      trains the networks and classifiers (see also `follow_peaks`)
         ranking          ranking_weight * rank         trains the proposal networks
 
     The classifier of all scales together learns on descriptors that are held, so each network is trained by its own scale's cross-entropy
@@ -57,8 +57,9 @@ class RACNNTask(TrainingTask):
         proposal_steps: Length of the first phase; 0 leaves it out.
         classification_steps: Largest length of a classification phase.
         ranking_steps: Largest length of a ranking phase; 0 never ranks.
-        ranking_weight: Factor of the ranking loss. The proposals need far smaller steps here than in the first phase, where they have a
-            target: steps too large throw the squares to the edges of what is allowed, and the finer scales see what they never learned.
+        ranking_weight: Factor of the ranking loss. Where it is large, squares grow to nearly the whole image within some tens of steps.
+        follow_peaks: Until the first ranking phase, the classification phase also trains the proposals towards where the maps respond
+            most, since the maps that they read change while the networks learn. In the paper the proposals are held.
         window: Steps over which losses are averaged to see whether they settled.
         tolerance: Relative improvement below which a loss has settled.
 
@@ -77,6 +78,7 @@ class RACNNTask(TrainingTask):
             classification_steps: int = 90,
             ranking_steps: int = 30,
             ranking_weight: float = 1.0,
+            follow_peaks: bool = False,
             window: int = 20,
             tolerance: float = 0.01,
     ) -> None:
@@ -94,6 +96,7 @@ class RACNNTask(TrainingTask):
         self.detach_coarse = detach_coarse
         self.peak_half = peak_half
         self.ranking_weight = ranking_weight
+        self.follows = follow_peaks  # until the first ranking phase
         self.longest = dict(proposal=proposal_steps, classification=classification_steps, ranking=ranking_steps)
         self.window = window
         self.tolerance = tolerance
@@ -116,6 +119,8 @@ class RACNNTask(TrainingTask):
         classification = torch.stack(list(losses.values())).sum()
         losses['rank'] = inter_scale_ranking_loss(found.logits, target, self.margin, self.detach_coarse)
         losses['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
+        if self.follows:
+            classification = classification + losses['proposal']
         objectives = dict(proposal=losses['proposal'], classification=classification, ranking=self.ranking_weight * losses['rank'])
         loss = objectives[self.phase]
         if self.training:
@@ -129,16 +134,18 @@ class RACNNTask(TrainingTask):
         self.recent = [*self.recent, mean][-2 * self.window:]
         if self.steps >= self.longest[self.phase] or has_settled(self.recent, self.window, self.tolerance):
             self.phase = 'ranking' if self.phase == 'classification' and self.longest['ranking'] else 'classification'
+            self.follows = self.follows and self.phase != 'ranking'
             self.steps, self.recent = 0, []
 
     def get_task_state(self, module: Any = None, ema: bool = False) -> dict[str, Any]:
         """Where the alternation stands."""
-        return dict(phase=self.phase, steps=self.steps, recent=list(self.recent))
+        return dict(phase=self.phase, steps=self.steps, recent=list(self.recent), follows=self.follows)
 
     def load_task_state(self, state: dict[str, Any] | None, strict: bool = True, module: Any = None, ema: bool = False) -> None:
         """Go on where `get_task_state` was called."""
         if state is not None:
             self.phase, self.steps, self.recent = state['phase'], state['steps'], list(state['recent'])
+            self.follows = state['follows']
 
     @torch.no_grad()
     def diagnose(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:

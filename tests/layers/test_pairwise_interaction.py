@@ -150,3 +150,20 @@ def test_autocast_changes_nothing_and_stays_finite(scale, dtype):
     assert pairs.grad.isfinite().all()
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
     assert layer(pairs.detach().to(dtype)).dtype == torch.float32
+
+
+def test_normalised_gates_do_not_depend_on_the_size_of_features():
+    """The gates of features and of the same features a hundred times smaller, each read off x_self / x - 1."""
+    torch.manual_seed(0)
+    layer = PairwiseInteraction(6, hidden=5, drop_rate=0.0, normalize=True)
+    pairs = torch.rand(4, 2, 6) + 0.1
+    for scale in (1.0, 0.01):
+        small = scale * pairs
+        gates = layer(small) / small[:, :, None] - 1
+        for row in range(4):
+            unit = [x / x.square().mean().sqrt() for x in pairs[row]]
+            mutual = layer.expand(layer.reduce(torch.cat(unit)))
+            for image in range(2):
+                torch.testing.assert_close(gates[row, image, 0], torch.sigmoid(mutual * unit[image]), rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(gates[row, image, 1], torch.sigmoid(mutual * unit[1 - image]), rtol=1e-4, atol=1e-5)
+    assert layer(torch.zeros(1, 2, 6)).eq(0).all()
