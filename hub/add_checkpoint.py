@@ -24,6 +24,7 @@ from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
 from fgvc_zoo.hub import update_manifest
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
+from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.saving import save_config
 from fgvc_zoo.training.setup import restore_task
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument('--default', action='store_true', help='the tag that pretrained=True means')
     parser.add_argument('--in-package', action='store_true', help='ship the weights in the wheel')
     parser.add_argument('--inference', action='append', default=[], metavar='KEY=VALUE',
-                        help="a number of the model's inference that was chosen after training, on held-back images: refine_threshold=0.4")
+                        help="a number or a choice of the model's inference, made after training on held-back images: refine_threshold=0.4")
     options = parser.parse_args()
 
     begun = time.monotonic()
@@ -48,10 +49,11 @@ def main() -> None:
     task = restore_task(options.run)
     model = task.trainable_module.half().float()  # what the file will hold
     for key, value in (item.split('=', 1) for item in options.inference):
-        if not isinstance(getattr(model, key, None), float):
-            raise SystemExit(f"{config['model']} has no number '{key}'")
-        setattr(model, key, float(value))
-        model._model_args[key] = float(value)
+        kind = type(getattr(model, key, None))
+        if kind not in (float, str):
+            raise SystemExit(f"{config['model']} has no number or choice '{key}'")
+        setattr(model, key, kind(value))
+        model._model_args[key] = kind(value)
     cfg = model.pretrained_cfg
     name = f"{cfg['architecture']}.{options.tag}"
     weights = FOLDER / f'{name}.safetensors' if options.in_package else write_folder(model, ROOT / 'hub' / 'checkpoints' / name)
@@ -64,8 +66,10 @@ def main() -> None:
         metrics['diagnosis'] = found
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
-    size = '' if cfg['input_size'][-1] == 224 else f"_{cfg['input_size'][-1]}"
-    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{size}.json"
+    usual = load_recipe(config['recipe']['name'], config['data'])
+    size = '' if cfg['input_size'][-1] == usual.input_size else f"_{cfg['input_size'][-1]}"
+    epochs = '' if config['recipe']['epochs'] == usual.epochs else f"_{config['recipe']['epochs']}ep"
+    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{size}{epochs}.json"
     write_json(results, result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],
         epochs=config['recipe']['epochs'], metrics=metrics, command=' '.join(['python', *sys.argv]), recipe=config['recipe'],

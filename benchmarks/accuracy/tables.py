@@ -28,12 +28,12 @@ def load_results() -> list[dict[str, Any]]:
 
 
 def accuracy_table(results: list[dict[str, Any]]) -> str:
-    """One row a result: the baseline of each data set first, then the methods with the share of its errors that they remove."""
+    """One row a result, grouped by protocol: the baseline first, then the methods with the share of its errors that they remove."""
     lines = [
         '| data | method | backbone | input | epochs | top-1 | mean per class | errors removed | parts alone | box meets the true one |',
         '|---|---|---|---|---|---|---|---|---|---|']
     baselines = {_key(result): result['metrics']['top1'] for result in results if result['method'] == 'baseline'}
-    for result in sorted(results, key=lambda item: (item['data'], item['method'] != 'baseline', item['method'])):
+    for result in sorted(results, key=_order):
         metrics = result['metrics']
         baseline = baselines.get(_key(result))
         removed = '-'
@@ -46,6 +46,10 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
             f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')
     return '\n'.join(lines)
+
+
+def _order(result: dict[str, Any]) -> tuple[Any, ...]:
+    return result['data'], result['input_size'], result['epochs'], result['method'] != 'baseline', result['method']
 
 
 def _key(result: dict[str, Any]) -> tuple[Any, ...]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.hub import compare, find_checkpoint, is_staged, publish, stage, stage_checkpoint
 
 _SIGNS = {'added': '+', 'changed': '~', 'removed': '-', 'unchanged': '='}
@@ -19,10 +20,14 @@ def run(
     if repo_id.count('/') != 1 or not all(repo_id.split('/')):
         raise UserError(f"'{repo_id}' is not a repository's name; write ORG/NAME")
     folder = source
-    if not source.exists() and (checkpoint := find_checkpoint(str(source))):
+    checkpoint = None if source.exists() else find_checkpoint(str(source))
+    if checkpoint is not None:
         if license or about or result or baseline or full:
             raise UserError(f"the manifest knows licence, data, results and precision of '{source}'; give none of them")
         folder = stage_checkpoint(checkpoint, output or Path('published') / checkpoint.name, repo_id, picture)
+    elif not source.exists():
+        names = [item.name for item in load_manifest()]
+        raise UserError(f"there is no folder '{source}' and no checkpoint of that name{nearest(str(source), names)}")
     elif not is_staged(source):
         folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, full)
     out = Console(highlight=False, soft_wrap=True)

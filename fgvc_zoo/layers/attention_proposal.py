@@ -118,9 +118,9 @@ def attended_crop(
 
     Squares learn through the mask: the samples are held, and the mask alone moves over them, so a square is drawn, from as far as the
     mask is soft, to where more of the image lowers the loss. With `mask_gradient_only=False` the gradient is the whole derivative,
-    through the samples too. That one feels what differs between neighbouring pixels and is some twenty times larger, but it says
-    next to nothing about what the loss does when a square moves by more than a pixel: on trained networks its correlation with finite
-    differences over a few hundredths of the side is about 0, the mask's is about 0.5.
+    through the samples too. That one feels what differs between neighbouring pixels and is many times larger, but it says next to
+    nothing about what the loss does when a square moves by more than a pixel (`benchmarks/accuracy/box_gradients.py` compares both with
+    finite differences).
 
     Both are signed. The Caffe layer that is in circulation follows a fixed rule instead: the box moves to where the loss is
     sensitive, whichever way, and a constant force shrinks it.

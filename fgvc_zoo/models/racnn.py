@@ -28,6 +28,7 @@ __all__ = ['RACNN']
 
 CUTS = ('image', 'crop')
 BOX_GRADIENTS = ('mask', 'total')
+JOINTS = ('fusion', 'mean')
 _BACKBONES = re.compile(r'^backbones\.\d+\.')
 
 
@@ -78,6 +79,8 @@ class RACNN(FineGrainedModel):
         proposal_grid: Cells a side that a proposal network sees of its map.
         proposal_channels: Channels that it sees of it, after a 1x1 convolution; 0 for all.
         proposal_width: Entries of its hidden layer.
+        joint: What all scales together answer: the 'fusion' classifier of their descriptors, as in the paper, or the 'mean' of every
+            scale's own probabilities, which has nothing of its own to overfit.
         feature_scale: Each descriptor has this length where all are classified together, so that none outweighs the others.
         stage: Backbone stage that gives the maps; None is the last map before pooling.
         drop_rate: Dropout on the classifiers' inputs.
@@ -104,6 +107,7 @@ class RACNN(FineGrainedModel):
             proposal_grid: int = 7,
             proposal_channels: int = 64,
             proposal_width: int = 256,
+            joint: str = 'fusion',
             feature_scale: float = 10.0,
             stage: int | None = None,
             drop_rate: float = 0.0,
@@ -112,7 +116,7 @@ class RACNN(FineGrainedModel):
             device: torch.device | str | None = None,
             dtype: torch.dtype | None = None,
     ) -> None:
-        for name, value, known in (('cut_from', cut_from, CUTS), ('box_gradient', box_gradient, BOX_GRADIENTS)):
+        for name, value, known in (('cut_from', cut_from, CUTS), ('box_gradient', box_gradient, BOX_GRADIENTS), ('joint', joint, JOINTS)):
             if value not in known:
                 raise UserError(f"{name} '{value}' is not known{nearest(value, known)} (choose from {', '.join(known)})")
         if not 2 <= num_scales <= 4:
@@ -128,6 +132,7 @@ class RACNN(FineGrainedModel):
         self.cut_from = cut_from
         self.mask_steepness = mask_steepness
         self.box_gradient = box_gradient
+        self.joint = joint
         self.feature_scale = feature_scale
         self.backbones = nn.ModuleList(copy.deepcopy(body) for _ in range(num_scales - 1))
         self.proposals = nn.ModuleList(
@@ -201,17 +206,18 @@ class RACNN(FineGrainedModel):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W), normalised -> logits (B, num_classes).
 
-        In eval mode those of all scales' descriptors together. In train mode the mean of these and of every scale's own, so that training
+        In eval mode those of all scales together (see `joint`). In train mode the mean of these and of every scale's own, so that training
         on nothing but this output reaches every layer; the method's own training is the task's.
         """
         if self.num_classes == 0 or self.global_pool == '':
             return self.forward_head(self.forward_features(x))
         maps, _, _ = self.look(x)
         descriptors = [self.embed(features) for features in maps]
-        fused = self.fuse(descriptors)
         if self.training:
-            return torch.stack([fused] + self.classify(descriptors)).mean(0)
-        return fused
+            return torch.stack([self.fuse(descriptors)] + self.classify(descriptors)).mean(0)
+        if self.joint == 'mean':
+            return _mean_prediction(self.classify(descriptors))
+        return self.fuse(descriptors)
 
     @torch.jit.ignore
     def forward_parts(self, x: Tensor, learn_boxes: bool = True) -> RACNNOutput:
@@ -223,16 +229,15 @@ class RACNN(FineGrainedModel):
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
-        """Each scale alone ('scale1', ...), the first ones together ('scale1+2', ...), and what scale 2 sees.
-
-        Some scales together are the mean of their probabilities; all scales together are the classifier of the joint descriptor.
+        """Each scale alone ('scale1', ...), the mean of the first ones' probabilities ('scale1+2', ...), and the classifier of all
+        descriptors ('fusion'); with what scale 2 sees.
         """
         output = self.forward_parts(x)
         parts = {f'scale{index + 1}': logits for index, logits in enumerate(output.logits)}
         for count in range(2, self.num_scales + 1):
-            name = 'scale' + '+'.join(str(index + 1) for index in range(count))
-            parts[name] = _mean_prediction(output.logits[:count]) if count < self.num_scales else output.fusion
-        return Passes(output.fusion, parts, output.boxes[:, 0])
+            parts['scale' + '+'.join(str(index + 1) for index in range(count))] = _mean_prediction(output.logits[:count])
+        combined = list(parts.values())[-1] if self.joint == 'mean' else output.fusion
+        return Passes(combined, {**parts, 'fusion': output.fusion}, output.boxes[:, 0])
 
     @torch.jit.ignore
     @torch.no_grad()

@@ -57,11 +57,12 @@ def clone(tmp_path):
 def run(client, clone, *argv, **env):
     result = subprocess.run(
         [sys.executable, '-W', 'ignore', *map(str, argv)], cwd=clone, env={**client.environment, 'PYTHONPATH': str(clone), **env},
-        capture_output=True, text=True, check=False, timeout=280)
+        capture_output=True, text=True, check=False, timeout=400)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
+@pytest.mark.timeout(1200)
 def test_publish_all_and_use_each(hub, client, clone, tmp_path):
     for item in ITEMS:
         assert not item.repo, 'this test publishes what is not published yet'

@@ -97,6 +97,17 @@ def test_staged_folder(hub, run, publish, repo_id, client):
     assert 'labels.txt is not what' in publish(source=run / 'there').error
 
 
+def test_a_checkpoint_by_its_name(hub, client, tmp_path, repo_id):
+    """The manifest knows the rest."""
+    name = 'wsdan_tf_efficientnet_lite0.grocery81'
+    done = client('publish', name, repo_id, '--output', tmp_path / 'there')
+    assert done.status == 0, done.err
+    card = hub.repos[repo_id].files()['README.md'].decode()
+    assert f"hf-hub:{repo_id}'" in card and 'license: mit' in card and 'baseline' in card
+    assert 'give none of them' in client('publish', name, repo_id, '--license', 'MIT').error
+    assert f"did you mean '{name}'" in client('publish', name[:-1], repo_id).error
+
+
 def test_missing_parts_are_refused(hub, run, client, repo_id):
     assert 'need a licence' in client('publish', run, repo_id).error
     for name in ('apples', 'tester/apples/red', 'tester/'):

@@ -93,21 +93,23 @@ def test_scales_are_classified_apart_and_together(images):
         torch.testing.assert_close(model(images), torch.stack([fusion, *alone]).mean(0))
 
 
+@pytest.mark.parametrize('joint', ['fusion', 'mean'])
 @pytest.mark.parametrize(('num_scales', 'names'), [
-    (2, ['scale1', 'scale2', 'scale1+2']),
-    (3, ['scale1', 'scale2', 'scale3', 'scale1+2', 'scale1+2+3']),
-    (4, ['scale1', 'scale2', 'scale3', 'scale4', 'scale1+2', 'scale1+2+3', 'scale1+2+3+4'])])
-def test_passes(images, num_scales, names):
-    model = make(num_scales=num_scales)
+    (2, ['scale1', 'scale2', 'scale1+2', 'fusion']),
+    (3, ['scale1', 'scale2', 'scale3', 'scale1+2', 'scale1+2+3', 'fusion']),
+    (4, ['scale1', 'scale2', 'scale3', 'scale4', 'scale1+2', 'scale1+2+3', 'scale1+2+3+4', 'fusion'])])
+def test_passes(images, num_scales, names, joint):
+    model = make(num_scales=num_scales, joint=joint)
     with torch.no_grad():
-        passes, found = model.forward_passes(images), model.forward_parts(images)
+        passes, found, answer = model.forward_passes(images), model.forward_parts(images), model(images)
     assert list(passes.parts) == names
-    torch.testing.assert_close(passes.combined, found.fusion)
-    torch.testing.assert_close(passes.parts[names[-1]], found.fusion)
+    torch.testing.assert_close(passes.parts['fusion'], found.fusion)
     torch.testing.assert_close(passes.boxes, found.boxes[:, 0])
-    for count in range(2, num_scales):
+    for count in range(2, num_scales + 1):
         mean = sum(logits.softmax(1) for logits in found.logits[:count]) / count
         torch.testing.assert_close(passes.parts[names[num_scales + count - 2]].softmax(1), mean)
+    torch.testing.assert_close(answer, passes.combined)
+    torch.testing.assert_close(answer.softmax(1), mean if joint == 'mean' else found.fusion.softmax(1))
 
 
 def test_networks_begin_equal_and_are_not_shared():
@@ -210,6 +212,7 @@ def test_finer_scales_teach_the_proposals_before_them_unless_told_not_to(images)
     (dict(cut_from='parent'), 'choose from image, crop'),
     (dict(cut_from='images'), "did you mean 'image'"),
     (dict(box_gradient='none'), 'choose from mask, total'),
+    (dict(joint='means'), "did you mean 'mean'"),
     (dict(mask_steepness=0), 'mask_steepness must be above 0'),
     (dict(global_pool='max'), "global_pool 'max' is not known"),
 ])
