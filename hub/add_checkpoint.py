@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -85,13 +86,18 @@ def main() -> None:
         architecture=cfg['architecture'], tag=options.tag, path=weights.relative_to(FOLDER if options.in_package else ROOT).as_posix(),
         in_package=options.in_package, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         size=weights.stat().st_size, labels=labels.name, num_classes=model.num_classes, input_size=cfg['input_size'][-1],
-        crop_pct=cfg['crop_pct'], model_args=dict(model._model_args), license=options.license, data=options.about,
+        crop_pct=cfg['crop_pct'], model_args=own_args(model), license=options.license, data=options.about,
         recipe=config['recipe']['name'], seed=config['seed'], epochs=config['recipe']['epochs'],
         metrics={**{key: metrics[key] for key in ('top1', 'top5', 'mean_per_class')},
                  **{part: metrics[part]['top1'] for part in parts_of(metrics) if part != 'combined'}},
         results=results.relative_to(ROOT).as_posix(), default=options.default, golden=[round(value, 5) for value in golden.tolist()])
     update_manifest(entry)
     print(f"{name}: {weights.stat().st_size / 1e6:.1f} MB, top-1 {metrics['top1']:.2f} %")
+
+
+def own_args(model: TimmModel) -> dict[str, Any]:
+    """What these weights need of the architecture, without what timm's users choose anew."""
+    return {key: value for key, value in model._model_args.items() if key not in ('in_chans', 'num_classes', 'global_pool')}
 
 
 def write_folder(model: TimmModel, folder: Path) -> Path:
