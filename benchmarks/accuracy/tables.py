@@ -78,7 +78,7 @@ def checkpoint_table() -> str:
     """One row a checkpoint: what it is, how it loads from a clone, and the command that publishes it."""
     lines = ['| checkpoint | size | top-1 | load it from a clone | publish it |', '|---|---|---|---|---|']
     for item in load_manifest():
-        name = item.name if item.in_package else f'local-dir:{Path(item.path).parent}'
+        name = item.name if item.in_package else f'local-dir:{item.folder}'
         place = f'`hf-hub:{item.repo}`' if item.repo else f'`fgvc-zoo publish {item.name} ORG/{item.name}`'
         call = f"`timm.create_model('{name}', pretrained=True)`"
         lines.append(f"| `{item.name}` | {item.size / 1e6:.1f} MB | {item.metrics['top1']:.1f} % | {call} | {place} |")

@@ -77,6 +77,11 @@ class Checkpoint:
         """Where the weights lie. Those that are not in the package are there only in a clone of the repository."""
         return (FOLDER if self.in_package else FOLDER.parents[1]) / self.path
 
+    @property
+    def folder(self) -> str:
+        """The folder in a clone from which timm's 'local-dir:' loads it; empty for one in the package."""
+        return '' if self.in_package else str(Path(self.path).parent)
+
     def label_names(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
         return tuple((FOLDER / self.labels).read_text(encoding='utf-8').split('\n')[:self.num_classes])

@@ -15,7 +15,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.checkpoints import model_args
+from fgvc_zoo.checkpoints import load_manifest, model_args
 from fgvc_zoo.models._backbone import Backbone
 
 
@@ -269,6 +269,8 @@ def build(
     if pretrained and not _has_weights(variant, kwargs):
         tags = timm.list_pretrained(f'{variant}.*')
         known = tags or timm.list_models(module=model_cls.__module__.rpartition('.')[2], pretrained=True)
+        known += [f'local-dir:{item.folder} in a clone of the repository' for item in load_manifest()
+                  if item.architecture == variant and item.folder and not item.repo]
         raise UserError(
             f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
             "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
@@ -302,5 +304,8 @@ def _has_weights(variant: str, kwargs: dict[str, Any]) -> bool:
     if isinstance(cfg, dict):
         return any(cfg.get(key) for key in sources)
     name = f'{variant}.{cfg}' if isinstance(cfg, str) and cfg else variant
-    found = cfg if cfg is not None and not isinstance(cfg, str) else timm.get_pretrained_cfg(name)
+    try:
+        found = cfg if cfg is not None and not isinstance(cfg, str) else timm.get_pretrained_cfg(name)
+    except RuntimeError:  # timm: there is no such tag
+        return False
     return found is not None and found.has_weights

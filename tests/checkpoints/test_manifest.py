@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 
+from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import golden_input, load_manifest
 
 ITEMS = load_manifest()
@@ -67,6 +68,12 @@ def test_result_file_is_of_these_weights(item):
     record = json.loads((ROOT / item.results).read_text(encoding='utf-8'))
     assert (record['model'], record['weights_sha256']) == (item.name, item.sha256)
     assert {key: record['metrics'][key] for key in ('top1', 'top5', 'mean_per_class')}.items() <= item.metrics.items()
+
+
+def test_weights_of_a_clone_are_named_where_they_are():
+    for name in ('osme_tf_efficientnet_lite0', 'osme_tf_efficientnet_lite0.cub50', 'osme_tf_efficientnet_lite0.none'):
+        with pytest.raises(UserError, match='local-dir:hub/checkpoints/osme_tf_efficientnet_lite0.cub50 in a clone'):
+            timm.create_model(name, pretrained=True)
 
 
 def test_the_default_tag():
