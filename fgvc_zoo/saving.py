@@ -39,11 +39,12 @@ def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None 
     backbone's first weights came from is left out: whoever loads the model must not fetch them again.
     """
     named = dict(label_names=list(label_names)) if label_names else None
-    save_config_for_hf(model, str(path), model_config=named, model_args=_portable(model._model_args))
+    save_config_for_hf(model, str(path), model_config=named, model_args=portable_args(model._model_args))
     config = json.loads(path.read_text(encoding='utf-8'))
-    config['model_args'] = _portable(config['model_args'])  # timm adds num_classes by itself
+    config['model_args'] = portable_args(config['model_args'])  # timm adds num_classes by itself
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
-def _portable(args: dict[str, Any]) -> dict[str, Any]:
+def portable_args(args: dict[str, Any]) -> dict[str, Any]:
+    """A model's arguments without those that `save_config` leaves out."""
     return {key: value for key, value in args.items() if key not in ('num_classes', 'pretrained_backbone')}

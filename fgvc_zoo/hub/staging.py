@@ -20,6 +20,7 @@ from fgvc_zoo._transfer import sha256
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.hub.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.saving import portable_args
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # what two result files must share to stand next to each other
@@ -195,18 +196,13 @@ def _check_comparable(record: dict[str, Any], baseline: dict[str, Any]) -> None:
 
 
 def _read_config(path: Path, num_classes: int) -> dict[str, Any]:
-    """A run's config.json, for timm and transformers.
-
-    transformers passes `num_classes` beside `model_args`, so it may not be in there (timm reads it from the root), and computes in the
-    precision of the weights unless `dtype` says otherwise. Where the backbone's ImageNet weights came from is of no use to others.
-    """
+    """A run's config.json, for timm and transformers, which computes in the precision of the weights unless `dtype` says otherwise."""
     config = json.loads(path.read_text(encoding='utf-8'))
     labels = config.get('label_names') or []
     if len(labels) != num_classes:
         raise UserError(f"'{path}' names {len(labels)} classes (label_names), but the model has {num_classes}; write all names in the "
                         "order of the logits")
-    args = {key: value for key, value in config.get('model_args', {}).items() if key not in ('num_classes', 'pretrained_backbone')}
-    return {**config, 'model_args': args, 'dtype': 'float32'}
+    return {**config, 'model_args': portable_args(config.get('model_args', {})), 'dtype': 'float32'}
 
 
 def _read_weights(path: Path, full: bool) -> tuple[dict[str, Tensor], bool]:

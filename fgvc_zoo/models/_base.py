@@ -63,7 +63,8 @@ class FineGrainedModel(nn.Module):
         feature_info: Stages of the backbone, as timm describes them.
     """
 
-    pretrained_cfg: dict[str, Any]  # set by timm's builder
+    pretrained_cfg: dict[str, Any]  # set by timm's builder, as the next
+    _model_args: dict[str, Any]
 
     def __init__(
             self,
@@ -259,14 +260,20 @@ def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any)
     return {**own, **overrides}
 
 
-def build(
-        model_cls: type[Model], variant: str, pretrained: bool, **kwargs: Any) -> Model:
+def build(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[str, Any], **defaults: Any) -> Model:
     """timm's builder with the feature extraction that a nested backbone needs.
+
+    Args:
+        model_cls: The method.
+        variant: The architecture's name.
+        pretrained: Load its trained weights.
+        choices: The caller's arguments. They win over what trained weights were made with, and that over the defaults.
+        defaults: The architecture's own arguments.
 
     Raises:
         UserError: Weights of this zoo were asked for and there are none.
     """
-    if pretrained and not _has_weights(variant, kwargs):
+    if pretrained and not _has_weights(variant, choices):
         tags = timm.list_pretrained(f'{variant}.*')
         known = tags or timm.list_models(module=model_cls.__module__.rpartition('.')[2], pretrained=True)
         known += [f'local-dir:{item.folder} in a clone of the repository' for item in load_manifest()
@@ -274,30 +281,32 @@ def build(
         raise UserError(
             f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
             "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
-    tag = kwargs.get('pretrained_cfg')
-    if isinstance(tag, str) or (tag is None and pretrained):
-        kwargs.update(model_args(variant, tag))  # these weights fit no other choices
-    return build_model_with_cfg(
-        model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)), **kwargs)
+    tag = choices.get('pretrained_cfg')
+    trained = model_args(variant, tag) if isinstance(tag, str) or (tag is None and pretrained) else {}
+    model = build_model_with_cfg(
+        model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)),
+        **{**defaults, **trained, **choices})
+    model._model_args = trained  # timm adds the caller's, and writes both into config.json
+    return model
 
 
-def build_over(model_cls: type[Model], variant: str, pretrained: bool, **kwargs: Any) -> Model:
+def build_over(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[str, Any]) -> Model:
     """`build` for the bare method name: the configuration follows `backbone=`, unless a saved model brings its own."""
-    if isinstance(kwargs.get('pretrained_cfg'), dict) or 'backbone' not in kwargs:
-        return build(model_cls, variant, pretrained, **kwargs)
-    if not timm.is_model(kwargs['backbone'].split('.')[0]):
-        raise UserError(f"timm has no backbone '{kwargs['backbone']}'{nearest(kwargs['backbone'], timm.list_models())}")
-    cfg = backbone_cfg(kwargs['backbone'])
-    overlay = {**cfg, **(kwargs.pop('pretrained_cfg_overlay', None) or {})}
-    model = build(model_cls, variant, pretrained, pretrained_cfg_overlay=overlay, **kwargs)
+    if isinstance(choices.get('pretrained_cfg'), dict) or 'backbone' not in choices:
+        return build(model_cls, variant, pretrained, choices)
+    backbone = choices['backbone']
+    if not timm.is_model(backbone.split('.')[0]):
+        raise UserError(f"timm has no backbone '{backbone}'{nearest(backbone, timm.list_models())}")
+    overlay = {**backbone_cfg(backbone), **(choices.get('pretrained_cfg_overlay') or {})}
+    model = build(model_cls, variant, pretrained, {**choices, 'pretrained_cfg_overlay': overlay})
     if isinstance(model, FineGrainedModel):
         model.pretrained_cfg['pool_size'] = model.backbone.map_size
     return model
 
 
-def _has_weights(variant: str, kwargs: dict[str, Any]) -> bool:
-    cfg = kwargs.get('pretrained_cfg')
-    overlay = kwargs.get('pretrained_cfg_overlay') or {}
+def _has_weights(variant: str, choices: dict[str, Any]) -> bool:
+    cfg = choices.get('pretrained_cfg')
+    overlay = choices.get('pretrained_cfg_overlay') or {}
     sources = ('file', 'url', 'hf_hub_id', 'source', 'state_dict')
     if any(overlay.get(key) for key in sources):
         return True

@@ -122,40 +122,40 @@ default_cfgs = generate_default_cfgs(trained_cfgs(_CFGS))
 @register_model
 def apinet(pretrained: bool = False, **kwargs: Any) -> APINet:
     """API-Net over any timm model: `timm.create_model('apinet', backbone='convnextv2_tiny')`."""
-    return build_over(APINet, 'apinet', pretrained, **kwargs)
+    return build_over(APINet, 'apinet', pretrained, kwargs)
 
 
 @register_model
 def apinet_resnet50(pretrained: bool = False, **kwargs: Any) -> APINet:
     """The paper's ResNet-50 (14x14 for 448 px)."""
-    return build(APINet, 'apinet_resnet50', pretrained, **{**dict(backbone='resnet50'), **kwargs})
+    return build(APINet, 'apinet_resnet50', pretrained, kwargs, backbone='resnet50')
 
 
 @register_model
 def apinet_resnet101(pretrained: bool = False, **kwargs: Any) -> APINet:
     """The paper's ResNet-101 (14x14 for 448 px)."""
-    return build(APINet, 'apinet_resnet101', pretrained, **{**dict(backbone='resnet101'), **kwargs})
+    return build(APINet, 'apinet_resnet101', pretrained, kwargs, backbone='resnet101')
 
 
 @register_model
 def apinet_densenet161(pretrained: bool = False, **kwargs: Any) -> APINet:
     """The paper's DenseNet-161 (14x14 for 448 px)."""
-    return build(APINet, 'apinet_densenet161', pretrained, **{**dict(backbone='densenet161'), **kwargs})
+    return build(APINet, 'apinet_densenet161', pretrained, kwargs, backbone='densenet161')
 
 
 @register_model
 def apinet_tf_efficientnet_lite0(pretrained: bool = False, **kwargs: Any) -> APINet:
     """EfficientNet-Lite0: small and fast; a published checkpoint takes 7 MB in half precision."""
-    return build(APINet, 'apinet_tf_efficientnet_lite0', pretrained, **{**dict(backbone='tf_efficientnet_lite0'), **kwargs})
+    return build(APINet, 'apinet_tf_efficientnet_lite0', pretrained, kwargs, backbone='tf_efficientnet_lite0')
 
 
 @register_model
 def apinet_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> APINet:
     """ConvNeXt-Tiny: a modern CNN; its features are signed."""
-    return build(APINet, 'apinet_convnext_tiny', pretrained, **{**dict(backbone='convnext_tiny'), **kwargs})
+    return build(APINet, 'apinet_convnext_tiny', pretrained, kwargs, backbone='convnext_tiny')
 
 
 @register_model
 def apinet_vit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> APINet:
     """ViT-S/16: the patch tokens are the map (14x14 for 224 px)."""
-    return build(APINet, 'apinet_vit_small_patch16_224', pretrained, **{**dict(backbone='vit_small_patch16_224'), **kwargs})
+    return build(APINet, 'apinet_vit_small_patch16_224', pretrained, kwargs, backbone='vit_small_patch16_224')

@@ -203,28 +203,28 @@ default_cfgs = generate_default_cfgs(trained_cfgs(_CFGS))
 @register_model
 def osme(pretrained: bool = False, **kwargs: Any) -> OSME:
     """OSME over any timm model: `timm.create_model('osme', backbone='convnextv2_tiny')`."""
-    return build_over(OSME, 'osme', pretrained, **kwargs)
+    return build_over(OSME, 'osme', pretrained, kwargs)
 
 
 @register_model
 def osme_resnet50(pretrained: bool = False, **kwargs: Any) -> OSME:
     """The paper's ResNet-50 (14x14 for 448 px)."""
-    return build(OSME, 'osme_resnet50', pretrained, **{**dict(backbone='resnet50', map_size=(14, 14)), **kwargs})
+    return build(OSME, 'osme_resnet50', pretrained, kwargs, backbone='resnet50', map_size=(14, 14))
 
 
 @register_model
 def osme_resnet101(pretrained: bool = False, **kwargs: Any) -> OSME:
     """The paper's ResNet-101 (14x14 for 448 px)."""
-    return build(OSME, 'osme_resnet101', pretrained, **{**dict(backbone='resnet101', map_size=(14, 14)), **kwargs})
+    return build(OSME, 'osme_resnet101', pretrained, kwargs, backbone='resnet101', map_size=(14, 14))
 
 
 @register_model
 def osme_tf_efficientnet_lite0(pretrained: bool = False, **kwargs: Any) -> OSME:
     """EfficientNet-Lite0: small and fast; branches 768 wide keep a published checkpoint below 12 MB in half precision."""
-    return build(OSME, 'osme_tf_efficientnet_lite0', pretrained, **{**dict(backbone='tf_efficientnet_lite0', width=768), **kwargs})
+    return build(OSME, 'osme_tf_efficientnet_lite0', pretrained, kwargs, backbone='tf_efficientnet_lite0', width=768)
 
 
 @register_model
 def osme_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> OSME:
     """ConvNeXt-Tiny: a modern CNN; its features are signed."""
-    return build(OSME, 'osme_convnext_tiny', pretrained, **{**dict(backbone='convnext_tiny'), **kwargs})
+    return build(OSME, 'osme_convnext_tiny', pretrained, kwargs, backbone='convnext_tiny')

@@ -315,8 +315,8 @@ def _cfg(backbone: str, **overrides: Any) -> dict[str, Any]:
         **overrides)
 
 
-def _build(variant: str, pretrained: bool, **kwargs: Any) -> RACNN:
-    model = (build_over if variant == 'racnn' else build)(RACNN, variant, pretrained, **kwargs)
+def _build(variant: str, pretrained: bool, choices: dict[str, Any], **defaults: Any) -> RACNN:
+    model = build(RACNN, variant, pretrained, choices, **defaults) if defaults else build_over(RACNN, variant, pretrained, choices)
     if isinstance(model, RACNN):  # and not only its features
         model.pretrained_cfg.update(classifier=_classifiers(model.num_scales), first_conv=model._traits['first_conv'])
     return model
@@ -335,7 +335,7 @@ default_cfgs = generate_default_cfgs(trained_cfgs(_CFGS))
 @register_model
 def racnn(pretrained: bool = False, **kwargs: Any) -> RACNN:
     """RA-CNN over any timm model: `timm.create_model('racnn', backbone='convnextv2_tiny')`."""
-    return _build('racnn', pretrained, **kwargs)
+    return _build('racnn', pretrained, kwargs)
 
 
 @register_model
@@ -344,23 +344,22 @@ def racnn_vgg19(pretrained: bool = False, **kwargs: Any) -> RACNN:
 
     `proposal_channels=0` gives the proposal networks all channels, which is 103 million weights each.
     """
-    args = dict(backbone='vgg19', stage=-2, crop_size=224, proposal_grid=14, proposal_width=1024)
-    return _build('racnn_vgg19', pretrained, **{**args, **kwargs})
+    return _build('racnn_vgg19', pretrained, kwargs, backbone='vgg19', stage=-2, crop_size=224, proposal_grid=14, proposal_width=1024)
 
 
 @register_model
 def racnn_resnet50(pretrained: bool = False, **kwargs: Any) -> RACNN:
     """ResNet-50: scale 1 sees 448 px, the finer ones 224 px."""
-    return _build('racnn_resnet50', pretrained, **{**dict(backbone='resnet50', crop_size=224), **kwargs})
+    return _build('racnn_resnet50', pretrained, kwargs, backbone='resnet50', crop_size=224)
 
 
 @register_model
 def racnn_tf_efficientnet_lite0(pretrained: bool = False, **kwargs: Any) -> RACNN:
     """EfficientNet-Lite0: small and fast; three of them and two proposal networks are about 25 MB in half precision."""
-    return _build('racnn_tf_efficientnet_lite0', pretrained, **{**dict(backbone='tf_efficientnet_lite0'), **kwargs})
+    return _build('racnn_tf_efficientnet_lite0', pretrained, kwargs, backbone='tf_efficientnet_lite0')
 
 
 @register_model
 def racnn_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> RACNN:
     """ConvNeXt-Tiny: a modern CNN; its features are signed."""
-    return _build('racnn_convnext_tiny', pretrained, **{**dict(backbone='convnext_tiny'), **kwargs})
+    return _build('racnn_convnext_tiny', pretrained, kwargs, backbone='convnext_tiny')

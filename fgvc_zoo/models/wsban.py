@@ -90,19 +90,19 @@ default_cfgs = generate_default_cfgs(trained_cfgs(_CFGS))
 @register_model
 def wsban(pretrained: bool = False, **kwargs: Any) -> WSBAN:
     """WS-BAN over any timm model: `timm.create_model('wsban', backbone='convnextv2_tiny')`."""
-    return build_over(WSBAN, 'wsban', pretrained, **kwargs)
+    return build_over(WSBAN, 'wsban', pretrained, kwargs)
 
 
 @register_model
 def wsban_inception_v3(pretrained: bool = False, **kwargs: Any) -> WSBAN:
     """The paper's backbone, features from Mixed_6e (26x26 for 448 px)."""
-    return build(WSBAN, 'wsban_inception_v3', pretrained, **{**dict(backbone='inception_v3', stage=-2), **kwargs})
+    return build(WSBAN, 'wsban_inception_v3', pretrained, kwargs, backbone='inception_v3', stage=-2)
 
 
 @register_model
 def wsban_resnet50(pretrained: bool = False, **kwargs: Any) -> WSBAN:
     """ResNet-50, features from its last stage (14x14 for 448 px)."""
-    return build(WSBAN, 'wsban_resnet50', pretrained, **{**dict(backbone='resnet50'), **kwargs})
+    return build(WSBAN, 'wsban_resnet50', pretrained, kwargs, backbone='resnet50')
 
 
 @register_model
@@ -111,17 +111,17 @@ def wsban_tf_efficientnet_lite0(pretrained: bool = False, **kwargs: Any) -> WSBA
 
     As in WS-DAN over this backbone, half of the maximum is the threshold: its 7x7 maps stay well above 0 beside the object.
     """
-    args = dict(backbone='tf_efficientnet_lite0', num_maps=16, refine_threshold=0.5)
-    return build(WSBAN, 'wsban_tf_efficientnet_lite0', pretrained, **{**args, **kwargs})
+    return build(
+        WSBAN, 'wsban_tf_efficientnet_lite0', pretrained, kwargs, backbone='tf_efficientnet_lite0', num_maps=16, refine_threshold=0.5)
 
 
 @register_model
 def wsban_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> WSBAN:
     """ConvNeXt-Tiny: a modern CNN; its features are signed."""
-    return build(WSBAN, 'wsban_convnext_tiny', pretrained, **{**dict(backbone='convnext_tiny'), **kwargs})
+    return build(WSBAN, 'wsban_convnext_tiny', pretrained, kwargs, backbone='convnext_tiny')
 
 
 @register_model
 def wsban_vit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> WSBAN:
     """ViT-S/16: the patch tokens are the map (14x14 for 224 px)."""
-    return build(WSBAN, 'wsban_vit_small_patch16_224', pretrained, **{**dict(backbone='vit_small_patch16_224'), **kwargs})
+    return build(WSBAN, 'wsban_vit_small_patch16_224', pretrained, kwargs, backbone='vit_small_patch16_224')

@@ -118,26 +118,25 @@ default_cfgs = generate_default_cfgs(trained_cfgs(_CFGS))
 @register_model
 def wsdan(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """WS-DAN over any timm model: `timm.create_model('wsdan', backbone='convnextv2_tiny')`."""
-    return build_over(WSDAN, 'wsdan', pretrained, **kwargs)
+    return build_over(WSDAN, 'wsdan', pretrained, kwargs)
 
 
 @register_model
 def wsdan_inception_v3(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """The paper's model: Inception-v3, features from Mixed_6e (26x26 for 448 px), 32 maps from the pretrained slice."""
-    args = dict(backbone='inception_v3', stage=-2, attention_init='pretrained_slice')
-    return build(WSDAN, 'wsdan_inception_v3', pretrained, **{**args, **kwargs})
+    return build(WSDAN, 'wsdan_inception_v3', pretrained, kwargs, backbone='inception_v3', stage=-2, attention_init='pretrained_slice')
 
 
 @register_model
 def wsdan_resnet50(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """ResNet-50, features from its last stage (14x14 for 448 px)."""
-    return build(WSDAN, 'wsdan_resnet50', pretrained, **{**dict(backbone='resnet50'), **kwargs})
+    return build(WSDAN, 'wsdan_resnet50', pretrained, kwargs, backbone='resnet50')
 
 
 @register_model
 def wsdan_resnet101(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """ResNet-101, features from its last stage (14x14 for 448 px)."""
-    return build(WSDAN, 'wsdan_resnet101', pretrained, **{**dict(backbone='resnet101'), **kwargs})
+    return build(WSDAN, 'wsdan_resnet101', pretrained, kwargs, backbone='resnet101')
 
 
 @register_model
@@ -147,17 +146,17 @@ def wsdan_tf_efficientnet_lite0(pretrained: bool = False, **kwargs: Any) -> WSDA
     Its 7x7 maps stay well above 0 beside the object, so the paper's refine threshold of 0.1 would take in nearly the whole image. 0.5 is
     the middle of the crops seen in training, and was better on a held-back fifth of the training photographs (cub50).
     """
-    args = dict(backbone='tf_efficientnet_lite0', num_maps=16, refine_threshold=0.5)
-    return build(WSDAN, 'wsdan_tf_efficientnet_lite0', pretrained, **{**args, **kwargs})
+    return build(
+        WSDAN, 'wsdan_tf_efficientnet_lite0', pretrained, kwargs, backbone='tf_efficientnet_lite0', num_maps=16, refine_threshold=0.5)
 
 
 @register_model
 def wsdan_convnext_tiny(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """ConvNeXt-Tiny: a modern CNN; its features are signed."""
-    return build(WSDAN, 'wsdan_convnext_tiny', pretrained, **{**dict(backbone='convnext_tiny'), **kwargs})
+    return build(WSDAN, 'wsdan_convnext_tiny', pretrained, kwargs, backbone='convnext_tiny')
 
 
 @register_model
 def wsdan_vit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> WSDAN:
     """ViT-S/16: the patch tokens are the map (14x14 for 224 px)."""
-    return build(WSDAN, 'wsdan_vit_small_patch16_224', pretrained, **{**dict(backbone='vit_small_patch16_224'), **kwargs})
+    return build(WSDAN, 'wsdan_vit_small_patch16_224', pretrained, kwargs, backbone='vit_small_patch16_224')

@@ -10,6 +10,7 @@ import torch
 
 from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import golden_input, load_manifest
+from fgvc_zoo.saving import save_model
 
 ITEMS = load_manifest()
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,18 @@ def test_golden_logits(item):
         logits = model(golden_input(item.input_size))[0]
     torch.testing.assert_close(logits[:len(item.golden)], torch.tensor(item.golden), rtol=1e-3, atol=1e-3)
     assert len(item.golden) >= 10
+
+
+def test_what_weights_were_made_with_wins_over_defaults_and_choices_win_over_both(monkeypatch, tmp_path):
+    monkeypatch.setattr('fgvc_zoo.models._base.model_args', lambda architecture, tag: dict(num_maps=4, refine_threshold=0.25))
+    name = 'wsdan_tf_efficientnet_lite0.cub50'
+    default, trained = timm.create_model(name.partition('.')[0]), timm.create_model(name)
+    assert (default.num_maps, default.refine_threshold) == (16, 0.5)
+    assert (trained.num_maps, trained.refine_threshold) == (4, 0.25)
+    chosen = timm.create_model(name, refine_threshold=0.4)
+    assert (chosen.num_maps, chosen.refine_threshold) == (4, 0.4)
+    again = timm.create_model(f'local-dir:{save_model(chosen, tmp_path)}', pretrained=True)
+    assert (again.num_maps, again.refine_threshold) == (4, 0.4)
 
 
 @pytest.mark.parametrize('item', ITEMS, ids=lambda item: item.name)
