@@ -116,6 +116,8 @@ def publish(
         result: Annotated[Optional[Path], typer.Option(help='What `evaluate --json` wrote; RUN/result.json if not given.')] = None,
         baseline: Annotated[Optional[Path], typer.Option(help="The baseline's result file; RUN/baseline.json if there is one.")] = None,
         picture: Annotated[Optional[Path], typer.Option(help='Of its attention, for the card; RUN/attention.png if there is one.')] = None,
+        benchmark: Annotated[Optional[str], typer.Option(
+            help='ORG/DATASET or ORG/DATASET:TASK of the Hub whose leaderboard takes the accuracy.')] = None,
         full: Annotated[bool, typer.Option('--full', help='Keep single precision weights; half precision if not given.')] = False,
         output: Annotated[Optional[Path], typer.Option(
             help='Where the repository is staged; RUN/hub, for a checkpoint published/NAME, if not given.')] = None,
@@ -127,7 +129,7 @@ def publish(
     """Publish a trained model on the Hugging Face Hub, with a card, checksums and its measured figures."""
     from fgvc_zoo.cli.publish import run as publish_run
 
-    publish_run(run, repo_id, license, about, result, baseline, picture, full, output, dry_run, private, revision, tag)
+    publish_run(run, repo_id, license, about, result, baseline, picture, benchmark, full, output, dry_run, private, revision, tag)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from fgvc_zoo._errors import UserError
 LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
 
 
-def download(name: str, files: Sequence[str] | None = None) -> Path:
+def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Path | None = None) -> Path:
     """Fetch files of a repository into huggingface_hub's cache, all of the same revision.
 
     huggingface_hub compares a download's length, not its content; here the content is compared too, with the checksum by which the Hub
@@ -36,6 +36,7 @@ def download(name: str, files: Sequence[str] | None = None) -> Path:
     Args:
         name: 'ORG/NAME', with '@REVISION' for a branch, a tag or a commit.
         files: Names to fetch, those that exist; all if None.
+        cache_dir: Another cache folder.
 
     Returns:
         The folder that holds them.
@@ -45,7 +46,8 @@ def download(name: str, files: Sequence[str] | None = None) -> Path:
     """
     repo_id, _, revision = name.partition('@')
     with hub_errors(f"'{name}' could not be fetched"):
-        folder = Path(snapshot_download(repo_id, revision=revision or None, allow_patterns=list(files) if files else None))
+        folder = Path(snapshot_download(
+            repo_id, revision=revision or None, allow_patterns=list(files) if files else None, cache_dir=cache_dir))
     for path in sorted(folder.rglob('*')):
         if path.is_symlink() and (files is None or path.name in files) and not _is_intact(path):
             path.resolve().unlink(missing_ok=True)

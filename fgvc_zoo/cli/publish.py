@@ -15,7 +15,8 @@ _SIGNS = {'added': '+', 'changed': '~', 'removed': '-', 'unchanged': '='}
 
 def run(
         source: Path, repo_id: str, license: str | None, about: str, result: Path | None, baseline: Path | None, picture: Path | None,
-        full: bool, output: Path | None, dry_run: bool, private: bool, revision: str | None, tag: str | None) -> None:
+        benchmark: str | None, full: bool, output: Path | None, dry_run: bool, private: bool, revision: str | None,
+        tag: str | None) -> None:
     """Stage, unless `source` is staged already; then publish, or show what that would do."""
     if repo_id.count('/') != 1 or not all(repo_id.split('/')):
         raise UserError(f"'{repo_id}' is not a repository's name; write ORG/NAME")
@@ -24,14 +25,14 @@ def run(
     if checkpoint is not None:
         if license or about or result or baseline or full:
             raise UserError(f"the manifest knows licence, data, results and precision of '{source}'; give none of them")
-        folder = stage_checkpoint(checkpoint, output or Path('published') / checkpoint.name, repo_id, picture)
+        folder = stage_checkpoint(checkpoint, output or Path('published') / checkpoint.name, repo_id, picture, benchmark)
     elif not source.exists():
         names = [item.name for item in load_manifest()]
         raise UserError(f"there is no folder '{source}' and no checkpoint of that name{nearest(str(source), names)}")
     elif not is_staged(source):
-        folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, full)
+        folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, benchmark, full)
     out = Console(highlight=False, soft_wrap=True)
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
     out.print(f"staged in '{folder}' ({size / 1e6:.1f} MB)")
     if dry_run:
         _show(out, compare(folder, repo_id, revision))

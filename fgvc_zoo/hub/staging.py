@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +25,8 @@ from fgvc_zoo.saving import portable_args
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # what two result files must share to stand next to each other
-OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg')
+LEADERBOARD = '.eval_results/accuracy.yaml'
+OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg', LEADERBOARD)
 _TOLERANCE = 2e-3  # of golden logits, between machines
 
 
@@ -37,6 +39,7 @@ def stage(
         result: Path | None = None,
         baseline: Path | None = None,
         picture: Path | None = None,
+        benchmark: str | None = None,
         full: bool = False,
 ) -> Path:
     """Write the repository of a trained model into a folder; each file appears whole or not at all.
@@ -50,6 +53,7 @@ def stage(
         result: Its result file; `result.json` in `source` if None.
         baseline: The result file of the baseline; `baseline.json` in `source` if there is one.
         picture: PNG or JPEG of what it attended to; `attention.png` in `source` if there is one.
+        benchmark: 'ORG/DATASET' or 'ORG/DATASET:TASK' of the Hub whose leaderboard takes the accuracy (`.eval_results`).
         full: Keep single precision weights; they are rounded to half precision otherwise.
 
     Returns:
@@ -78,6 +82,7 @@ def stage(
     logits = golden_logits(model)
     recipe_file = _there(source / 'recipe.yaml')
     recipe = record['recipe'] or (yaml.safe_load(recipe_file.read_text(encoding='utf-8')) if recipe_file else None)
+    entry = _leaderboard_entry(record, benchmark) if benchmark else None
 
     writers: dict[str, Callable[[Path], Any]] = {
         WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}) if rounded else shutil.copyfile(source / WEIGHTS, path),
@@ -88,6 +93,8 @@ def stage(
     }
     if recipe:
         writers['recipe.yaml'] = lambda path: path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding='utf-8')
+    if entry:
+        writers[LEADERBOARD] = lambda path: path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding='utf-8')
     if compared:
         writers['baseline.json'] = lambda path: _write_json(path, compared)
     if picture:
@@ -185,6 +192,15 @@ def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> N
     elif record.get('weights_sha256') != sha256(source / WEIGHTS):
         raise UserError(f"the weights in '{source}' are not those that were measured: the result file has neither their sha256 nor golden "
                         "logits; measure them again with fgvc-zoo evaluate")
+
+
+def _leaderboard_entry(record: dict[str, Any], benchmark: str) -> list[dict[str, Any]]:
+    """What `.eval_results` says: top-1 accuracy in percent on a dataset of the Hub."""
+    dataset, _, task = benchmark.partition(':')
+    if dataset.count('/') != 1 or not all(dataset.split('/')):
+        raise UserError(f"'{benchmark}' is not a dataset of the Hub; write ORG/DATASET or ORG/DATASET:TASK")
+    notes = f"top-1 accuracy in percent on the {record['split']} split, input {record['input_size']} px, seed {record['seed']}"
+    return eval_result_entries_to_yaml([EvalResultEntry(dataset, task or 'default', round(record['metrics']['top1'], 3), notes=notes)])
 
 
 def _check_comparable(record: dict[str, Any], baseline: dict[str, Any]) -> None:

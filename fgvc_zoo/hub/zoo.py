@@ -22,7 +22,8 @@ def find_checkpoint(name: str) -> Checkpoint | None:
     return next((item for item in load_manifest() if item.name == name), None)
 
 
-def stage_checkpoint(item: Checkpoint, folder: Path, repo_id: str, picture: Path | None = None) -> Path:
+def stage_checkpoint(
+        item: Checkpoint, folder: Path, repo_id: str, picture: Path | None = None, benchmark: str | None = None) -> Path:
     """`stage` a checkpoint of the manifest: its licence, data and result file, and the baseline measured under the same protocol.
 
     Args:
@@ -30,6 +31,7 @@ def stage_checkpoint(item: Checkpoint, folder: Path, repo_id: str, picture: Path
         folder: Where to.
         repo_id: 'ORG/NAME', for the card.
         picture: PNG or JPEG of what it attended to, for the card.
+        benchmark: As for `stage`.
 
     Returns:
         `folder`.
@@ -45,7 +47,7 @@ def stage_checkpoint(item: Checkpoint, folder: Path, repo_id: str, picture: Path
         source = Path(scratch)
         save_config(model, source / 'config.json', item.label_names())
         shutil.copyfile(item.file, source / WEIGHTS)
-        return stage(source, folder, repo_id, item.license, item.data, result, find_baseline(result), picture)
+        return stage(source, folder, repo_id, item.license, item.data, result, find_baseline(result), picture, benchmark)
 
 
 def update_manifest(entry: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._transfer import download
 from fgvc_zoo.checkpoints import load_manifest, model_args
 from fgvc_zoo.models._backbone import Backbone
 
@@ -271,9 +272,10 @@ def build(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[
         defaults: The architecture's own arguments.
 
     Raises:
-        UserError: Weights of this zoo were asked for and there are none.
+        UserError: Weights of this zoo were asked for and there are none, or they cannot be fetched intact.
     """
-    if pretrained and not _has_weights(variant, choices):
+    source = _source(variant, choices) if pretrained else {}
+    if pretrained and not any(source.get(key) for key in ('file', 'url', 'hf_hub_id', 'source', 'state_dict')):
         tags = timm.list_pretrained(f'{variant}.*')
         known = tags or timm.list_models(module=model_cls.__module__.rpartition('.')[2], pretrained=True)
         known += [f'local-dir:{item.folder} in a clone of the repository' for item in load_manifest()
@@ -281,6 +283,11 @@ def build(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[
         raise UserError(
             f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
             "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
+    if source.get('hf_hub_id') and not source.get('file'):
+        # into the cache, from which timm takes them without looking whether they are intact
+        folder = download(source['hf_hub_id'], ('model.safetensors',), choices.get('cache_dir'))
+        if not (folder / 'model.safetensors').is_file():
+            raise UserError(f"'{source['hf_hub_id']}' has no model.safetensors, and other formats can run any code when they are loaded")
     tag = choices.get('pretrained_cfg')
     trained = model_args(variant, tag) if isinstance(tag, str) or (tag is None and pretrained) else {}
     model = build_model_with_cfg(
@@ -304,17 +311,13 @@ def build_over(model_cls: type[Model], variant: str, pretrained: bool, choices: 
     return model
 
 
-def _has_weights(variant: str, choices: dict[str, Any]) -> bool:
+def _source(variant: str, choices: dict[str, Any]) -> dict[str, Any]:
+    """The pretrained_cfg that these choices lead to: where weights come from. Empty if there is no such tag."""
     cfg = choices.get('pretrained_cfg')
-    overlay = choices.get('pretrained_cfg_overlay') or {}
-    sources = ('file', 'url', 'hf_hub_id', 'source', 'state_dict')
-    if any(overlay.get(key) for key in sources):
-        return True
-    if isinstance(cfg, dict):
-        return any(cfg.get(key) for key in sources)
-    name = f'{variant}.{cfg}' if isinstance(cfg, str) and cfg else variant
-    try:
-        found = cfg if cfg is not None and not isinstance(cfg, str) else timm.get_pretrained_cfg(name)
-    except RuntimeError:  # timm: there is no such tag
-        return False
-    return found is not None and found.has_weights
+    if cfg is None or isinstance(cfg, str):
+        try:
+            cfg = timm.get_pretrained_cfg(f'{variant}.{cfg}' if cfg else variant)
+        except RuntimeError:  # timm: there is no such tag
+            cfg = None
+    found = cfg if isinstance(cfg, dict) else vars(cfg) if cfg is not None else {}
+    return {**found, **(choices.get('pretrained_cfg_overlay') or {})}

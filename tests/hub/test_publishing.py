@@ -38,6 +38,15 @@ def test_one_commit_and_none_when_nothing_changed(hub, run, publish, repo_id):
     assert hub.count('POST', 'preupload|lfs|' + COMMIT) == hub.count('PUT', '') == 0
 
 
+def test_leaderboard_entry(hub, publish, repo_id):
+    assert publish('--benchmark', 'apples/thirty').status == 0
+    repo = hub.repos[repo_id]
+    assert b'id: apples/thirty' in repo.files()['.eval_results/accuracy.yaml']
+    done = publish()
+    assert done.status == 0 and '- .eval_results/accuracy.yaml (removed)' in done.out
+    assert '.eval_results/accuracy.yaml' not in repo.files()
+
+
 def test_only_what_changed(hub, run, publish, repo_id):
     """A commit on top, without sending the weights again; files of others stay, pictures that are no longer given go."""
     from PIL import Image

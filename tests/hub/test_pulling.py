@@ -195,6 +195,30 @@ def test_a_bad_day(hub, published, client, repo_id, photos, fault, words):
     assert done.status == 0, done.err
 
 
+def test_timm_alone_does_not_take_what_is_damaged(hub, published, client, repo_id):
+    hub.fail(method='GET', path='/lfs/', corrupt=True)
+    attempt = client(code=SAME + f"""
+from fgvc_zoo import UserError
+try:
+    answer('hf-hub:{repo_id}')
+except UserError as error:
+    print(error)
+""")
+    assert attempt.status == 0 and f"'model.safetensors' of '{repo_id}' was damaged on its way" in attempt.out, attempt.err
+    hub.forgive()
+    assert client(code=SAME + f"answer('hf-hub:{repo_id}')").status == 0
+
+
+def test_pickles_are_not_loaded(hub, published, client, repo_id):
+    """timm itself would look for one where there is no safetensors file."""
+    repo = hub.repos[repo_id]
+    files = dict(repo.commits[repo.branches['main']].files)
+    files['pytorch_model.bin'] = files.pop('model.safetensors')
+    repo.commit('main', 'by hand', files, 'tester')
+    assert 'has no model.safetensors' in client('predict', 'examples', '--model', f'hf-hub:{repo_id}').error
+    assert hub.count('GET', 'pytorch_model') == 0
+
+
 def test_token_stays_with_the_hub(hub, published, client, repo_id):
     """Weights come from another origin, by a signed address; the loopback answers 400 if the token comes along."""
     assert client('verify', repo_id).status == 0

@@ -118,6 +118,23 @@ def test_card(run, tmp_path):
     assert 'No baseline' in (staged / 'README.md').read_text()
 
 
+def test_leaderboard(run, tmp_path):
+    top1 = json.loads((run / 'result.json').read_text())['metrics']['top1']
+    staged = stage(run, tmp_path / 'staged', REPO, 'MIT', benchmark='apples/thirty:small')
+    [entry] = yaml.safe_load((staged / '.eval_results' / 'accuracy.yaml').read_text())
+    assert entry['dataset'] == dict(id='apples/thirty', task_id='small')
+    assert entry['value'] == pytest.approx(top1, abs=5e-4) and 'top-1 accuracy in percent on the test split' in entry['notes']
+    check(staged)
+    [entry] = yaml.safe_load((stage(run, staged, REPO, 'MIT', benchmark='a/b') / '.eval_results' / 'accuracy.yaml').read_text())
+    assert entry['dataset'] == dict(id='a/b', task_id='default')
+    stage(run, staged, REPO, 'MIT')  # what is no longer given goes
+    assert not (staged / '.eval_results' / 'accuracy.yaml').exists()
+    for name in ('thirty', 'a/b/c', '/b', 'a/:x'):
+        with pytest.raises(UserError, match='not a dataset of the Hub'):
+            stage(run, tmp_path / 'never', REPO, 'MIT', benchmark=name)
+    assert not (tmp_path / 'never').exists()
+
+
 def test_licence_in_words(run, tmp_path):
     sentence = 'non-commercial research only, as the photographs'
     data = ModelCard((stage(run, tmp_path / 'staged', REPO, sentence) / 'README.md').read_text())
