@@ -47,7 +47,7 @@ def explain_image(model: TimmModel, image: Image.Image, top: int = 3) -> Image.I
         panels.append(('where it attends', _heat(seen, explanation.maps[0, 0])))
         height, width = view.shape[2:]
         for box, name in zip(boxes, explanation.box_names, strict=True):
-            panels.append((f'second look: {name}', _picture(crop_boxes(view, box[None], height, width)[0], cfg)))
+            panels.append((f'{name}, enlarged', _picture(crop_boxes(view, box[None], height, width)[0], cfg)))
     else:
         panels.append(('what it sees', seen))
     best = model(view).float().softmax(1)[0].topk(min(top, model.num_classes))

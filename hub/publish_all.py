@@ -17,8 +17,6 @@ from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.hub import compare, publish, stage_checkpoint, update_manifest
 
-ROOT = Path(__file__).parents[1]
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -36,8 +34,7 @@ def main() -> None:
         if options.only and item.name not in options.only:
             continue
         repo_id = f'{options.org}/{item.name}'
-        picture = ROOT / 'hub' / 'pictures' / f'{item.name}.png'
-        folder = stage_checkpoint(item, options.output / item.name, repo_id, picture if picture.is_file() else None)
+        folder = stage_checkpoint(item, options.output / item.name, repo_id)
         if options.dry_run:
             changed = [f'{name} {change}' for name, change in compare(folder, repo_id).items() if change != 'unchanged']
             print(f"{repo_id}: {', '.join(changed) or 'unchanged'}")

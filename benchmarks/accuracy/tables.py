@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
 
 
-def load_results() -> list[dict[str, Any]]:
-    """Every result file, in the order of its name."""
-    return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(RESULTS.glob('*.json'))]
+def load_results(folder: Path) -> list[dict[str, Any]]:
+    """Every result file of a folder, in the order of its name."""
+    return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
 
 
 def accuracy_table(results: list[dict[str, Any]]) -> str:
@@ -56,6 +56,28 @@ def _key(result: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(result[name] for name in COMPARABLE)
 
 
+def seed_table(results: list[dict[str, Any]]) -> str:
+    """One row for each training that was repeated with other seeds: its accuracies, their mean, the share of errors removed."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda result: (_order(result), result['seed'])):
+        settings = {key: value for key, value in result['recipe'].items() if value is not None}
+        # other settings are another training
+        groups.setdefault((*_key(result), result['method'], json.dumps(settings, sort_keys=True)), []).append(result)
+    groups = {key: group for key, group in groups.items() if len(group) > 1}
+    mean = {key: sum(result['metrics']['top1'] for result in group) / len(group) for key, group in groups.items()}
+    baselines = {key[:len(COMPARABLE)]: value for key, value in mean.items() if key[len(COMPARABLE)] == 'baseline'}
+    lines = ['| data | method | input | epochs | top-1 of each seed | mean | errors removed |', '|---|---|---|---|---|---|---|']
+    for key, group in groups.items():
+        first, baseline = group[0], baselines.get(key[:len(COMPARABLE)])
+        removed = '-'
+        if first['method'] != 'baseline' and baseline is not None:
+            removed = f'{100 * (mean[key] - baseline) / (100 - baseline):.0f} %'
+        lines.append('| ' + ' | '.join([
+            first['data'], first['method'], f"{first['input_size']} px", str(first['epochs']),
+            ', '.join(f"{result['metrics']['top1']:.1f}" for result in group), f'**{mean[key]:.1f}**', removed]) + ' |')
+    return '\n'.join(lines)
+
+
 def model_table() -> str:
     """One row a method: what is registered, and where trained weights are."""
     weights: dict[str, list[str]] = {}
@@ -85,7 +107,10 @@ def checkpoint_table() -> str:
     return '\n'.join(lines)
 
 
-TABLES = dict(results=lambda: accuracy_table(load_results()), models=model_table, checkpoints=checkpoint_table)
+TABLES = dict(
+    results=lambda: accuracy_table(load_results(RESULTS)),
+    seeds=lambda: seed_table(load_results(RESULTS) + load_results(RESULTS / 'seeds')),
+    models=model_table, checkpoints=checkpoint_table)
 FILES = (ROOT / 'README.md', ROOT / 'hub' / 'README.md')
 
 

@@ -30,7 +30,7 @@ def stage_checkpoint(
         item: The checkpoint.
         folder: Where to.
         repo_id: 'ORG/NAME', for the card.
-        picture: PNG or JPEG of what it attended to, for the card.
+        picture: PNG or JPEG of what it attended to, for the card; the one in the clone's `hub/pictures` if None.
         benchmark: As for `stage`.
 
     Returns:
@@ -42,6 +42,9 @@ def stage_checkpoint(
     result = FOLDER.parents[1] / item.results
     if not result.is_file():
         raise UserError(f"the result file of '{item.name}' is not here ('{result}'); publish it from a clone of the repository")
+    drawn = FOLDER.parents[1] / 'hub' / 'pictures' / f'{item.name}.png'
+    if picture is None and drawn.is_file():
+        picture = drawn
     model = load_model(item.name)
     with TemporaryDirectory() as scratch:
         source = Path(scratch)

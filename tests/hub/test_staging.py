@@ -241,6 +241,8 @@ def test_a_real_checkpoint(item, tmp_path):
     assert f'{item.metrics["top1"]:.2f}' in text and f"{baseline['metrics']['top1']:.2f}" in text
     assert 'half precision' not in text and item.license in text and item.data in text
     assert yaml.safe_load((staged / 'recipe.yaml').read_text())['epochs'] == item.epochs
+    picture = zoo.FOLDER.parents[1] / 'hub' / 'pictures' / f'{item.name}.png'
+    assert (staged / 'attention.png').read_bytes() == picture.read_bytes() and '(attention.png)' in text
 
 
 def test_a_checkpoint_without_a_clone(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""A small architecture of every timm module becomes a feature map. Takes minutes: `pytest -m slow`."""
+"""A small architecture of every timm module becomes a feature map, and carries every method. Takes an hour: `pytest -m slow`."""
 
 import copy
 
@@ -8,7 +8,10 @@ import torch
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
+from fgvc_zoo.models import METHODS
 from fgvc_zoo.models._backbone import Backbone
+from fgvc_zoo.recipes import load_recipe, recipe_for
+from fgvc_zoo.tasks import create_task
 
 # the smallest architecture of each module of timm 1.0.31; a module that a later timm adds is tried with its first
 SMALL = {
@@ -113,3 +116,25 @@ def test_map(name, stage):
     for key, parameter in backbone.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, key
     assert any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize('method', [method for method in METHODS if timm.is_model(method)])
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in REFUSED])
+def test_method_over_it(name, method):
+    """Logits in eval mode, and one step of the method's task that moves its classifier and its backbone."""
+    torch.manual_seed(0)
+    model = timm.create_model(method, backbone=name, num_classes=3)
+    images, targets = torch.randn(4, 3, *image_size(model.pretrained_cfg)), torch.tensor([0, 0, 2, 2])
+    begin = dict(proposal_steps=0) if method == 'racnn' else {}  # its first phase trains neither
+    task = create_task(load_recipe(recipe_for(method)).task, model, **begin)
+    loss = task.train()(images, targets)['loss']
+    loss.backward()
+    assert loss.isfinite()
+    for part in (model.classifier, model.backbone):
+        assert any(parameter.grad is not None and parameter.grad.any() for parameter in part.parameters())
+    model.eval()
+    with torch.no_grad():
+        logits = model(images[:2])
+    assert logits.shape == (2, 3) and logits.isfinite().all()

@@ -1,4 +1,4 @@
-"""Stands for timm's train.py: the same calls of timm in the same order, and the few of its options that the tests use."""
+"""Stands for timm's train.py: its main calls of timm, and the few of its options that the tests use."""
 
 import argparse
 import os

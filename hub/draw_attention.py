@@ -1,0 +1,88 @@
+"""Draw where a checkpoint attends, averaged over a test split in the frame of the objects' true boxes.
+
+    python hub/draw_attention.py wsdan_tf_efficientnet_lite0.cub50 --data cub200:PATH
+
+A picture for the card without a photograph, for data whose photographs may not be passed on. Writes `hub/pictures/NAME.png`, from which
+publishing takes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from fgvc_zoo.data import ImageDataset, image_size, open_dataset
+from fgvc_zoo.evaluation import view_box
+from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
+
+ROOT = Path(__file__).parents[1]
+CELLS = 96  # of the drawn map, a side
+BEYOND = 0.5  # of the box's sides that is shown around it
+
+
+@torch.inference_mode()
+def attention_in_frame(model: TimmModel, dataset: ImageDataset, boxes: Tensor, workers: int = 1) -> Tensor:
+    """The mean attention in the frame of the objects' boxes.
+
+    Args:
+        model: With `explain`; its first map is taken.
+        dataset: With the transform that the model expects.
+        boxes: True boxes (N, 4), xyxy in unit coordinates of what the model sees.
+        workers: Processes that load images.
+
+    Returns:
+        (CELLS, CELLS): 1 is what an attention spread evenly over the image would have. NaN where fewer than a tenth of the images reach.
+    """
+    axis = (torch.arange(CELLS) + 0.5) / CELLS * (1 + 2 * BEYOND) - BEYOND
+    total, seen = torch.zeros(CELLS, CELLS), torch.zeros(CELLS, CELLS)
+    for (images, _), box in zip(DataLoader(dataset, 32, num_workers=workers), boxes.split(32), strict=True):
+        maps = model.explain(images.to(memory_format=torch.channels_last)).maps[:, :1]
+        maps = maps / maps.mean((2, 3), keepdim=True).clamp(min=1e-12)
+        x = box[:, 0, None] + axis * (box[:, 2] - box[:, 0])[:, None]
+        y = box[:, 1, None] + axis * (box[:, 3] - box[:, 1])[:, None]
+        points = torch.stack([x[:, None, :].expand(-1, CELLS, -1), y[:, :, None].expand(-1, -1, CELLS)], 3)
+        inside = ((points >= 0) & (points <= 1)).all(3)
+        values = F.grid_sample(maps, 2 * points - 1, padding_mode='border', align_corners=False)[:, 0]
+        total += (values * inside).sum(0)
+        seen += inside.sum(0)
+    return torch.where(seen >= len(dataset) / 10, total / seen, torch.nan)
+
+
+def draw(attention: Tensor, count: int, path: Path) -> None:
+    """The map with the box's outline, as PNG."""
+    figure = Figure(figsize=(4.8, 4.2), layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(attention, cmap='inferno', vmin=0, extent=(-BEYOND, 1 + BEYOND, 1 + BEYOND, -BEYOND))
+    axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color='white', linewidth=1.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(f'mean attention over {count:,} test photographs;\nthe white frame is the true box of the object', fontsize=10)
+    figure.colorbar(image, label='times an even spread over the photograph')
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', help='a checkpoint of the manifest')
+    parser.add_argument('--data', required=True, help='layout:PATH, whose test split has boxes')
+    options = parser.parse_args()
+    model = load_model(options.name)
+    dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
+    if dataset.boxes is None:
+        raise SystemExit(f"'{options.data}' has no boxes")
+    boxes = torch.stack([
+        view_box(box, image_size(path), model.pretrained_cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+    path = ROOT / 'hub' / 'pictures' / f'{options.name}.png'
+    draw(attention_in_frame(model, dataset, boxes), len(dataset), path)
+    print(path.relative_to(ROOT))
+
+
+if __name__ == '__main__':
+    main()
