@@ -283,7 +283,7 @@ def build(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[
         raise UserError(
             f"there are no trained weights for '{variant}'; there are: {', '.join(known) or 'none yet'} "
             "(pretrained_backbone=True starts from the backbone's ImageNet weights)")
-    if source.get('hf_hub_id') and not source.get('file'):
+    if source.get('hf_hub_id') and not (source.get('file') or source.get('state_dict')):
         # into the cache, from which timm takes them without looking whether they are intact
         folder = download(source['hf_hub_id'], ('model.safetensors',), choices.get('cache_dir'))
         if not (folder / 'model.safetensors').is_file():
