@@ -58,7 +58,7 @@ def draw(attention: Tensor, count: int, path: Path) -> None:
     """The map with the box's outline, as PNG."""
     figure = Figure(figsize=(4.8, 4.2), layout='constrained')
     axes = figure.add_subplot()
-    image = axes.imshow(attention, cmap='inferno', vmin=0, extent=(-BEYOND, 1 + BEYOND, 1 + BEYOND, -BEYOND))
+    image = axes.imshow(attention.numpy(), cmap='inferno', vmin=0, extent=(-BEYOND, 1 + BEYOND, 1 + BEYOND, -BEYOND))
     axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], color='white', linewidth=1.5)
     axes.set_xticks([])
     axes.set_yticks([])

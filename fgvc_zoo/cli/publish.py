@@ -29,7 +29,10 @@ def run(
     elif not source.exists():
         names = [item.name for item in load_manifest()]
         raise UserError(f"there is no folder '{source}' and no checkpoint of that name{nearest(str(source), names)}")
-    elif not is_staged(source):
+    elif is_staged(source):
+        if license or about or result or baseline or picture or benchmark or full:
+            raise UserError(f"'{source}' is staged already, with what was given then; give the run's folder to change that")
+    else:
         folder = stage(source, output or source / 'hub', repo_id, license, about, result, baseline, picture, benchmark, full)
     out = Console(highlight=False, soft_wrap=True)
     size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())

@@ -316,6 +316,7 @@ def _cfg(backbone: str, **overrides: Any) -> dict[str, Any]:
 
 
 def _build(variant: str, pretrained: bool, choices: dict[str, Any], **defaults: Any) -> RACNN:
+    # only the bare name has no arguments of its own
     model = build(RACNN, variant, pretrained, choices, **defaults) if defaults else build_over(RACNN, variant, pretrained, choices)
     if isinstance(model, RACNN):  # and not only its features
         model.pretrained_cfg.update(classifier=_classifiers(model.num_scales), first_conv=model._traits['first_conv'])

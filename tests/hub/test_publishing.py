@@ -99,11 +99,12 @@ def test_private_branch_and_tag(hub, run, publish, repo_id):
 def test_staged_folder(hub, run, publish, repo_id, client):
     """A folder that was staged before is published as it is, for the repository that its card names."""
     assert publish('--dry-run', '--output', run / 'there').status == 0
-    assert publish(source=run / 'there').status == 0
+    assert 'staged already' in publish(source=run / 'there').error
+    assert client('publish', run / 'there', repo_id).status == 0
     assert 'model.safetensors' in hub.repos[repo_id].files()
     assert 'is not for' in client('publish', run / 'there', 'tester/other').error
     (run / 'there' / 'labels.txt').write_text('x')
-    assert 'labels.txt is not what' in publish(source=run / 'there').error
+    assert 'labels.txt is not what' in client('publish', run / 'there', repo_id).error
 
 
 def test_a_checkpoint_by_its_name(hub, client, tmp_path, repo_id):
