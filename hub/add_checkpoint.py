@@ -26,7 +26,7 @@ from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, wri
 from fgvc_zoo.hub import update_manifest
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.saving import save_config
+from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.training.setup import restore_task
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +97,7 @@ def main() -> None:
 
 def own_args(model: TimmModel) -> dict[str, Any]:
     """What these weights need of the architecture, without what timm's users choose anew."""
-    return {key: value for key, value in model._model_args.items() if key not in ('in_chans', 'num_classes', 'global_pool')}
+    return {key: value for key, value in portable_args(model._model_args).items() if key not in ('in_chans', 'global_pool')}
 
 
 def write_folder(model: TimmModel, folder: Path) -> Path:

@@ -35,10 +35,7 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
     baselines = {_key(result): result['metrics']['top1'] for result in results if result['method'] == 'baseline'}
     for result in sorted(results, key=_order):
         metrics = result['metrics']
-        baseline = baselines.get(_key(result))
-        removed = '-'
-        if result['method'] != 'baseline' and baseline is not None:
-            removed = f"{100 * (metrics['top1'] - baseline) / (100 - baseline):.0f} %"
+        removed = _removed(result['method'], metrics['top1'], baselines.get(_key(result)))
         parts = ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined')
         found = metrics.get('localization')
         boxes = f"{found['iou50']:.0f} % (a central box: {found['central_box_iou50']:.0f} %)" if found else '-'
@@ -46,6 +43,11 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
             f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')
     return '\n'.join(lines)
+
+
+def _removed(method: str, top1: float, baseline: float | None) -> str:
+    """The share of the baseline's errors that a method removes."""
+    return '-' if method == 'baseline' or baseline is None else f'{100 * (top1 - baseline) / (100 - baseline):.0f} %'
 
 
 def _order(result: dict[str, Any]) -> tuple[Any, ...]:
@@ -68,10 +70,8 @@ def seed_table(results: list[dict[str, Any]]) -> str:
     baselines = {key[:len(COMPARABLE)]: value for key, value in mean.items() if key[len(COMPARABLE)] == 'baseline'}
     lines = ['| data | method | input | epochs | top-1 of each seed | mean | errors removed |', '|---|---|---|---|---|---|---|']
     for key, group in groups.items():
-        first, baseline = group[0], baselines.get(key[:len(COMPARABLE)])
-        removed = '-'
-        if first['method'] != 'baseline' and baseline is not None:
-            removed = f'{100 * (mean[key] - baseline) / (100 - baseline):.0f} %'
+        first = group[0]
+        removed = _removed(first['method'], mean[key], baselines.get(key[:len(COMPARABLE)]))
         lines.append('| ' + ' | '.join([
             first['data'], first['method'], f"{first['input_size']} px", str(first['epochs']),
             ', '.join(f"{result['metrics']['top1']:.1f}" for result in group), f'**{mean[key]:.1f}**', removed]) + ' |')

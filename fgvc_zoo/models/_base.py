@@ -293,7 +293,7 @@ def build(model_cls: type[Model], variant: str, pretrained: bool, choices: dict[
     model = build_model_with_cfg(
         model_cls, variant, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)),
         **{**defaults, **trained, **choices})
-    model._model_args = trained  # timm adds the caller's, and writes both into config.json
+    model._model_args = {**trained}  # timm adds the caller's, and writes both into config.json; the manifest keeps its own
     return model
 
 
