@@ -99,7 +99,9 @@ def object_box(
         return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
     level = threshold * mean.flatten(1).amax(1)
     strong = (mean >= level[:, None, None]) & (level > 0)[:, None, None]
-    kept = torch.where(strong & ~largest_component(strong), torch.zeros_like(mean), mean)  # without the other regions
+    # the region and the weak cells around it, into which enlarging spreads it: weak cells elsewhere may be little below the level
+    around = F.max_pool2d(largest_component(strong).float(), 3, 1, 1) > 0
+    kept = torch.where(around, mean, torch.zeros_like(mean))
     # the largest region need not hold the highest peak, so the level is given as a fraction of its own
     peak = kept.flatten(1).amax(1)
     return attention_box(kept, level / peak.clamp(min=1e-12), padding, height, width)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import check_choice
 
 CENTER_RULES = ('ema', 'reference')
 
@@ -52,15 +52,14 @@ def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: fl
     Raises:
         UserError: The rule does not exist.
     """
+    check_choice('center_rule', rule, CENTER_RULES)
     embedding = embedding.to(centers.dtype)
     if rule == 'ema':
         count = torch.zeros_like(centers[:, 0]).index_add_(0, targets, torch.ones_like(targets, dtype=centers.dtype))
         total = torch.zeros_like(centers).index_add_(0, targets, embedding - centers[targets])
         return centers + beta * total / count.clamp(min=1)[:, None]
-    if rule == 'reference':
-        order = torch.arange(len(targets), device=targets.device)
-        last = torch.full_like(centers[:, 0], -1, dtype=torch.long).scatter_reduce_(0, targets, order, 'amax')
-        seen = (last >= 0)[:, None]
-        moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
-        return torch.where(seen, moved, centers)
-    raise UserError(f"center_rule '{rule}' is not known{nearest(rule, CENTER_RULES)} (choose from {', '.join(CENTER_RULES)})")
+    order = torch.arange(len(targets), device=targets.device)
+    last = torch.full_like(centers[:, 0], -1, dtype=torch.long).scatter_reduce_(0, targets, order, 'amax')
+    seen = (last >= 0)[:, None]
+    moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
+    return torch.where(seen, moved, centers)

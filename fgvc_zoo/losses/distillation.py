@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import check_range
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 10.0) -> Tensor:
@@ -26,8 +26,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 10.
     Raises:
         UserError: The temperature is not positive.
     """
-    if not temperature > 0:
-        raise UserError(f'the distillation temperature must be above 0, not {temperature}')
+    check_range('temperature', temperature, 0, exclude=(0,))
     dtype = torch.promote_types(student.dtype, torch.float32)
     found = (student.to(dtype) / temperature).log_softmax(1)
     wanted = (teacher.detach().to(dtype) / temperature).log_softmax(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import check_choice, check_range
 
 NORMALIZATIONS = ('per_positive', 'per_anchor', 'per_pair')
 
@@ -89,11 +89,9 @@ def mamc_loss(
     Raises:
         UserError: The normalization does not exist, or the scale is not positive.
     """
-    if normalization not in NORMALIZATIONS:
-        raise UserError(f"normalization '{normalization}' is not known{nearest(normalization, NORMALIZATIONS)} "
-                        f"(choose from {', '.join(NORMALIZATIONS)})")
-    if cosine_scale is not None and not cosine_scale > 0:
-        raise UserError(f'cosine_scale must be above 0, not {cosine_scale}')
+    check_choice('normalization', normalization, NORMALIZATIONS)
+    if cosine_scale is not None:
+        check_range('cosine_scale', cosine_scale, 0, exclude=(0,))
     images, attentions, _ = features.shape
     sets = attention_sets(targets, attentions)
     with torch.autocast(features.device.type, enabled=False):  # it would cast the matrix product down again

@@ -160,8 +160,14 @@ def _create(
         overlay = dict(file=str(path))
     if img_size is not None:
         args = dict(args, img_size=img_size)
-    return timm.create_model(
-        name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device, dtype=dtype, **args)
+    try:
+        return timm.create_model(
+            name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device, dtype=dtype, **args)
+    except TypeError as error:
+        if not args:
+            raise
+        given = ', '.join(f'{key}={value}' for key, value in args.items())
+        raise UserError(f"the backbone '{name}' cannot be built with {given}: {error}") from error
 
 
 def _stages(model: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import AttentionMaps, attention_embedding, crop_boxes, object_box
 from fgvc_zoo.models._backbone import Backbone
 from fgvc_zoo.models._base import Explanation, FineGrainedModel, Passes, mean_prediction
@@ -64,6 +65,11 @@ class TwoPassModel(FineGrainedModel):
             device: torch.device | str | None,
             dtype: torch.dtype | None,
     ) -> None:
+        check_range('num_maps', num_maps, 1)
+        check_range('refine_threshold', refine_threshold, 0, 1, exclude=(0, 1))
+        check_range('refine_padding', refine_padding, 0)
+        check_range('feature_scale', feature_scale, 0, exclude=(0,))
+        check_range('attention_drop_rate', attention_drop_rate, 0, 1, exclude=(1,))
         super().__init__(
             backbone, num_maps * backbone.num_features, num_classes, in_chans, global_pool, ('avg', 'max'), drop_rate, device, dtype)
         self.num_maps = num_maps

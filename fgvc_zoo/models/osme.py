@@ -11,7 +11,7 @@ import torch
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_choice, check_range
 from fgvc_zoo.checkpoints import trained_cfgs
 from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, attention_box
 from fgvc_zoo.models._backbone import Backbone
@@ -61,7 +61,7 @@ class OSME(FineGrainedModel):
         backbone_args: Further arguments of the timm backbone, e.g. `dict(output_stride=16)`.
 
     Raises:
-        UserError: A choice does not exist or does not fit the backbone.
+        UserError: A choice does not exist or does not fit the backbone, or a number is out of range.
     """
 
     def __init__(
@@ -85,10 +85,9 @@ class OSME(FineGrainedModel):
             dtype: torch.dtype | None = None,
     ) -> None:
         for name, value, known in (('branch_pool', branch_pool, BRANCH_POOLS), ('combine', combine, COMBINATIONS)):
-            if value not in known:
-                raise UserError(f"{name} '{value}' is not known{nearest(value, known)} (choose from {', '.join(known)})")
-        if num_attentions < 1:
-            raise UserError(f'num_attentions must be at least 1, not {num_attentions}')
+            check_choice(name, value, known)
+        for name, count in (('num_attentions', num_attentions), ('width', width), ('reduction', reduction)):
+            check_range(name, count, 1)
         body = Backbone(
             backbone, stage=stage, pretrained=pretrained_backbone, in_chans=in_chans, img_size=img_size, args=backbone_args,
             device=device, dtype=dtype)

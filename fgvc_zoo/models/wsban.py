@@ -36,7 +36,7 @@ class WSBAN(TwoPassModel):
         refine: Look twice in eval mode. False gives the single pass.
         refine_threshold: Fraction of the mean map's maximum that counts as object.
         refine_padding: Margin around the object, as a fraction of the image's sides.
-        feature_scale: The unit-length embedding times this is the classifier's input, as in WS-DAN.
+        feature_scale: The unit-length embedding times this is the classifier's input, as in WS-DAN (see there for learning rates).
         attention_drop_rate: Share of the attention maps that are dropped whole in training, in [0, 1); the others are scaled
             up. The joint L2 normalisation behind it cancels the common factor.
         drop_rate: Dropout on the classifier's input.
@@ -44,7 +44,7 @@ class WSBAN(TwoPassModel):
         backbone_args: Further arguments of the timm backbone, e.g. `dict(output_stride=16)`.
 
     Raises:
-        UserError: A choice does not exist or does not fit the backbone.
+        UserError: A choice does not exist or does not fit the backbone, or a number is out of range.
     """
 
     def __init__(

@@ -43,13 +43,14 @@ class WSDAN(TwoPassModel):
         refine_threshold: Fraction of the mean map's maximum that counts as object.
         refine_padding: Margin around the object, as a fraction of the image's sides.
         feature_scale: The unit-length embedding times this is the classifier's input; the authors' constant. Training fails
-            without it, since a unit vector of that many entries gives no useful gradients.
+            without it, since a unit vector of that many entries gives no useful gradients; with it the classifier's are large, and
+            SGD at 0.01 diverges where 0.001 or the recipe's smaller rate for the classifier does not.
         drop_rate: Dropout on the classifier's input.
         pretrained_backbone: True for the backbone's timm weights, or the path of a safetensors file with them.
         backbone_args: Further arguments of the timm backbone, e.g. `dict(output_stride=16)`.
 
     Raises:
-        UserError: A choice does not exist or does not fit the backbone.
+        UserError: A choice does not exist or does not fit the backbone, or a number is out of range.
     """
 
     def __init__(

@@ -9,7 +9,9 @@ import torch.distributed as dist
 from timm.task import TrainingTask
 from torch import Tensor
 
+from fgvc_zoo._errors import check_choice, check_range
 from fgvc_zoo.losses import center_loss, update_centers
+from fgvc_zoo.losses.center import CENTER_RULES
 
 
 class CenterTask(TrainingTask):
@@ -22,9 +24,14 @@ class CenterTask(TrainingTask):
         width: D, entries of an embedding.
         beta: Step of the centres towards the embeddings, in (0, 1].
         rule: 'ema' or 'reference' (see `update_centers`).
+
+    Raises:
+        UserError: The rule does not exist, or the step is out of range.
     """
 
     def __init__(self, num_classes: int, width: int, beta: float, rule: str) -> None:
+        check_choice('center_rule', rule, CENTER_RULES)
+        check_range('center_beta', beta, 0, 1, exclude=(0,))
         super().__init__(verbose=False)
         self.center_beta = beta
         self.center_rule = rule

@@ -13,7 +13,7 @@ import torch
 from timm.task import TrainingTask
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_range
 from fgvc_zoo.layers import PairwiseInteraction, nearest_pairs
 from fgvc_zoo.losses import score_ranking_loss, true_class_probability
 from fgvc_zoo.models.apinet import APINet
@@ -63,11 +63,10 @@ class APINetTask(TrainingTask):
     ) -> None:
         if not isinstance(model, APINet) or model.num_classes == 0:
             raise UserError("the task 'apinet' trains an API-Net model with classes, such as apinet_tf_efficientnet_lite0")
-        if hidden < 1:
-            raise UserError(f'hidden must be at least 1, not {hidden}')
+        check_range('hidden', hidden, 1)
+        check_range('margin', margin, 0, 1)
         for name, rate in (('hidden_drop', hidden_drop), ('drop', drop)):
-            if not 0 <= rate < 1:
-                raise UserError(f'{name} must be in [0, 1), not {rate}')
+            check_range(name, rate, 0, 1, exclude=(1,))
         super().__init__(verbose=False)
         self.trainable_module: APINet = model
         self.interaction = PairwiseInteraction(model.head_hidden_size, hidden, hidden_drop, normalize)

@@ -15,8 +15,9 @@ from timm.task import TrainingTask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_choice, check_range
 from fgvc_zoo.losses import mamc_loss
+from fgvc_zoo.losses.mamc import NORMALIZATIONS
 from fgvc_zoo.models.osme import OSME
 from fgvc_zoo.tasks._centers import gather
 
@@ -39,7 +40,7 @@ class MAMCTask(TrainingTask):
         cosine_scale: None compares features by inner products, as the paper does; a number by that times their cosine.
 
     Raises:
-        UserError: The model is not an OSME with classes.
+        UserError: The model is not an OSME with classes, or an option is out of range.
     """
 
     def __init__(
@@ -52,6 +53,9 @@ class MAMCTask(TrainingTask):
     ) -> None:
         if not isinstance(model, OSME) or model.num_classes == 0:
             raise UserError("the task 'mamc' trains an OSME model with classes, such as osme_tf_efficientnet_lite0")
+        check_choice('normalization', normalization, NORMALIZATIONS)
+        if cosine_scale is not None:
+            check_range('cosine_scale', cosine_scale, 0, exclude=(0,))
         super().__init__(verbose=False)
         self.trainable_module: OSME = model
         self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)

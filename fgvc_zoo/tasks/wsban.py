@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_range
 from fgvc_zoo.layers import crop_boxes
 from fgvc_zoo.losses import distillation_loss
 from fgvc_zoo.models.wsban import WSBAN
@@ -22,7 +22,7 @@ class WSBANTask(CenterTask):
     """WS-BAN's training step.
 
     `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (the whole image's logits (B, K)) and the parts
-    `raw`, `part` (cross-entropies), `distillation` and `center` (attention centre loss).
+    `raw`, `part` (cross-entropies), `center` (attention centre loss) and, unless its weight is 0, `distillation`.
 
     loss = (raw + part) / 2 + distillation_weight * distillation + center_weight * center
 
@@ -36,7 +36,7 @@ class WSBANTask(CenterTask):
         center_rule: 'ema' or 'reference' (see `update_centers`).
 
     Raises:
-        UserError: The model is not a WSBAN with classes.
+        UserError: The model is not a WSBAN with classes, or an option is out of range.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class WSBANTask(CenterTask):
     ) -> None:
         if not isinstance(model, WSBAN) or model.num_classes == 0:
             raise UserError("the task 'wsban' trains a WS-BAN model with classes, such as wsban_tf_efficientnet_lite0")
+        check_range('temperature', temperature, 0, exclude=(0,))
         super().__init__(model.num_classes, model.head_hidden_size, center_beta, center_rule)
         self.trainable_module: WSBAN = model
         self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
@@ -69,8 +70,9 @@ class WSBANTask(CenterTask):
         losses = dict(
             raw=self.criterion(raw.logits, target),
             part=self.criterion(part, target),
-            distillation=distillation_loss(raw.logits, part, self.temperature),
             center=self.center_loss(raw.embedding, target))
-        loss = ((losses['raw'] + losses['part']) / 2 + self.distillation_weight * losses['distillation']
-                + self.center_weight * losses['center'])
+        loss = (losses['raw'] + losses['part']) / 2 + self.center_weight * losses['center']
+        if self.distillation_weight > 0:
+            losses['distillation'] = distillation_loss(raw.logits, part, self.temperature)
+            loss = loss + self.distillation_weight * losses['distillation']
         return dict(loss=loss, output=raw.logits, **{name: value.detach() for name, value in losses.items()})

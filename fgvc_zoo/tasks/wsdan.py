@@ -31,7 +31,7 @@ class WSDANTask(CenterTask):
         crop_padding: Margin around the crop, as a fraction of the image's sides.
 
     Raises:
-        UserError: The model is not a WSDAN with classes.
+        UserError: The model is not a WSDAN with classes, or an option is out of range.
     """
 
     def __init__(

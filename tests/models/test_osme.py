@@ -152,6 +152,8 @@ def test_autocast_with_zero_and_huge_inputs(images):
     (dict(combine='add'), 'choose from sum, concat'),
     (dict(global_pool='max'), "choose from 'avg'"),
     (dict(num_attentions=0), 'num_attentions'),
+    (dict(width=0), 'width must be at least 1'),
+    (dict(reduction=0), 'reduction must be at least 1'),
 ])
 def test_impossible_choices_are_named(args, words):
     with pytest.raises(UserError, match=words):

@@ -33,6 +33,16 @@ def test_second_pass_sees_the_largest_region_only(images):
     torch.testing.assert_close(model.object_box(attention, 64, 64), torch.tensor([[1, 1, 4, 4]]) / 8, rtol=0, atol=1 / 64)
 
 
+def test_weak_cells_elsewhere_do_not_widen_the_box(images):
+    """A narrow peak is lower once it is enlarged; a plateau just below the threshold must not pass for that."""
+    model = make(refine_threshold=0.5, refine_padding=0.0)
+    attention = torch.zeros(1, 6, 7, 7)
+    attention[:, :, 1, 1] = 1.0
+    attention[:, :, 4:6, 4:6] = 0.497
+    box = model.object_box(attention, 70, 70)[0]
+    assert (box[:2] >= 0.5 / 7).all() and (box[2:] <= 2.5 / 7).all(), box
+
+
 def test_one_connected_region_is_the_box_of_the_threshold(images):
     from fgvc_zoo.layers import object_box
     model = make(refine_threshold=0.3)
@@ -90,6 +100,19 @@ def test_exported_graph_contains_both_passes(images):
 @pytest.mark.parametrize('args', [dict(global_pool='average'), dict(backbone='resnet51')])
 def test_impossible_choices_are_named(args):
     with pytest.raises(UserError, match='did you mean|resnet50'):
+        make(**args)
+
+
+@pytest.mark.parametrize(('args', 'words'), [
+    (dict(num_maps=0), 'num_maps must be at least 1, not 0'),
+    (dict(refine_threshold=1.5), r'refine_threshold must be in \(0, 1\), not 1.5'),
+    (dict(refine_padding=-0.1), 'refine_padding must be at least 0'),
+    (dict(feature_scale=0.0), 'feature_scale must be above 0'),
+    (dict(attention_drop_rate=1.0), r'attention_drop_rate must be in \[0, 1\)'),
+    (dict(backbone_args=dict(output_strid=16)), "'test_resnet' cannot be built with output_strid=16"),
+])
+def test_numbers_out_of_range_are_named(args, words):
+    with pytest.raises(UserError, match=words):
         make(**args)
 
 

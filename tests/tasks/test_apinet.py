@@ -243,7 +243,7 @@ def test_refuses_other_models_and_options_out_of_range():
         create_task('apinet', timm.create_model('apinet', backbone='test_resnet', num_classes=0))
     with pytest.raises(UserError, match="did you mean 'ranking_weight'"):
         make(rank_weight=1)
-    for args in (dict(drop=1.0), dict(hidden_drop=-0.1), dict(hidden=0)):
+    for args in (dict(drop=1.0), dict(hidden_drop=-0.1), dict(hidden=0), dict(margin=-3)):
         with pytest.raises(UserError, match=f'{next(iter(args))} must be'):
             make(**args)
 

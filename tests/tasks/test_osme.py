@@ -65,13 +65,17 @@ def test_a_few_steps_lower_the_loss_and_part_the_classes(batch):
     assert result['sasc'] < 0.5 * first['sasc']
 
 
-def test_refuses_other_models():
+def test_refuses_other_models_and_options_out_of_range():
     with pytest.raises(UserError, match='trains an OSME model'):
         create_task('mamc', timm.create_model('test_resnet'))
     with pytest.raises(UserError, match='trains an OSME model'):
         create_task('mamc', timm.create_model('osme', backbone='test_resnet', num_classes=0))
     with pytest.raises(UserError, match="did you mean 'mamc_weight'"):
         make(mam_weight=1)
+    with pytest.raises(UserError, match="did you mean 'per_pair'"):
+        make(normalization='per_pairs')
+    with pytest.raises(UserError, match='cosine_scale must be above 0'):
+        make(cosine_scale=0.0)
 
 
 def test_huge_inputs_stay_finite_under_autocast(batch):

@@ -72,6 +72,7 @@ def test_distillation_can_be_left_out(batch):
     _, task = make(distillation_weight=0.0, center_weight=0.0)
     task.eval()
     result = task(images, targets)
+    assert 'distillation' not in result
     torch.testing.assert_close(result['loss'], (result['raw'] + result['part']) / 2)
 
 
@@ -92,11 +93,14 @@ def test_state_round_trip(batch):
     torch.testing.assert_close(other.centers, task.centers)
 
 
-def test_refuses_other_models():
+def test_refuses_other_models_and_options_out_of_range():
     with pytest.raises(UserError, match='trains a WS-BAN model'):
         create_task('wsban', timm.create_model('wsdan', backbone='test_resnet', num_classes=3))
     with pytest.raises(UserError, match="did you mean 'distillation_weight'"):
         make(distilation_weight=1)
+    for args in (dict(temperature=0), dict(center_rule='emma'), dict(center_beta=0)):
+        with pytest.raises(UserError, match=next(iter(args))):
+            make(**args)
 
 
 def test_stays_finite_under_autocast(batch):
