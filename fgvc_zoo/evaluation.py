@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.ops import box_iou
 
-from fgvc_zoo.data import ImageDataset, image_size
+from fgvc_zoo.data import BalancedSampler, ImageDataset, image_size
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.version import __version__
 
@@ -101,10 +101,13 @@ def diagnose(
 ) -> dict[str, float]:
     """A method's health checks on held-out images, in eval mode: the mean of what `task.diagnose(images, targets)` returns.
 
+    Every batch holds two images of each of its classes, in an order drawn once, so that pairs and means over a batch are of many classes;
+    images that do not fill a last batch are left out.
+
     Args:
         task: A training task on `device`; one without `diagnose` gives nothing.
-        dataset: With the transform that the model expects. Batches are consecutive images, so that a class meets itself.
-        batch_size: Images a step.
+        dataset: With the transform that the model expects, and at least two images.
+        batch_size: Images a step, at most; even.
         workers: Processes that load images.
         device: Where the task is.
     """
@@ -112,12 +115,14 @@ def diagnose(
     if check is None:
         return {}
     task.eval()
+    batch_size = min(batch_size, 2 * len(set(dataset.targets)), len(dataset) // 2 * 2)
+    loader = DataLoader(dataset, batch_size, sampler=BalancedSampler(dataset.targets, batch_size, 2), num_workers=workers)
     sums: dict[str, float] = {}
-    for images, targets in DataLoader(dataset, batch_size, num_workers=workers):
+    for images, targets in loader:
         found = check(images.to(device, memory_format=torch.channels_last), targets.to(device))
         for name, value in found.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * len(targets)
-    return {name: round(value / len(dataset), 5) for name, value in sums.items()}
+            sums[name] = sums.get(name, 0.0) + value.item()
+    return {name: round(value / len(loader), 5) for name, value in sums.items()}
 
 
 def parts_of(metrics: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import accuracies, calibration_error, evaluate, localization, view_box, write_json
+from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, view_box, write_json
 from fgvc_zoo.loading import eval_transform_for, load_model
 
 
@@ -113,6 +113,24 @@ def test_boxes_are_measured_where_there_are_some(run_folder, photos, tmp_path):
     model.refine_threshold = 1e-9  # the untrained box is nearly the whole view, and so is the true one
     dataset = open_dataset(f'cub200:{tmp_path}', 'test', transform=eval_transform_for(model))
     assert evaluate(model, dataset)['localization']['iou50'] == 100
+
+
+@pytest.mark.parametrize(('batch_size', 'wanted'), [(4, 4), (32, 6)])
+def test_health_checks_see_two_images_of_each_class_and_count_batches_alike(run_folder, photos, batch_size, wanted):
+    seen = []
+
+    class Task(nn.Module):
+        def diagnose(self, images, targets):
+            assert not self.training and torch.is_inference_mode_enabled()
+            seen.append(targets.tolist())
+            return dict(first=targets[0].float(), size=torch.tensor(float(len(targets))))
+
+    dataset = open_dataset(f'folder:{photos}', 'test', transform=eval_transform_for(load_model(str(run_folder))))
+    found = diagnose(Task(), dataset, batch_size=batch_size)
+    for targets in seen:
+        assert len(targets) == wanted and all(targets.count(target) == 2 for target in targets)
+    assert found == dict(first=pytest.approx(sum(targets[0] for targets in seen) / len(seen)), size=wanted)
+    assert diagnose(nn.Identity(), dataset) == {}
 
 
 def test_json_is_written_whole(tmp_path):

@@ -156,23 +156,23 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Any, int]:
+    def __getitem__(self, key: int | tuple[int, int, int]) -> tuple[Any, int]:
         """One transformed image and its class.
 
         Args:
-            key: The index; or (epoch, index), and then all that the transform draws is a function of
-                (seed, epoch, index) alone.
+            key: The index; or a sampler's (epoch, index, repeat), and then all that the transform draws is a function of seed and key
+                alone.
 
         Raises:
             UserError: The file cannot be read; it is named.
         """
-        epoch, index = key if isinstance(key, tuple) else (None, key)
+        epoch, index, repeat = key if isinstance(key, tuple) else (None, key, 0)
         image: Any = self.load(index)
         if self.transform is None:
             return image, self.targets[index]
         if epoch is None:
             return self.transform(image), self.targets[index]
-        with seeded(derive_seed(self.seed, epoch, index)):
+        with seeded(derive_seed(self.seed, epoch, index, *([repeat] if repeat else []))):
             return self.transform(image), self.targets[index]
 
     def _check_training_classes(self, samples: list[Sample]) -> None:

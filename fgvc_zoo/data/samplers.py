@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,8 +13,10 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo.data.seeding import derive_seed
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) keys in an order that is a function of (seed, epoch) only.
+class EpochSampler(Sampler[tuple[int, int, int]]):
+    """Yields keys (epoch, index, repeat) in an order that is a function of (seed, epoch) only.
+
+    `repeat` counts from 0 how often the epoch has shown the image before; here it never has.
 
     The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one
     process. A step's images of all processes together are a contiguous piece of that order: the same images for every
@@ -60,14 +63,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
         """Number of keys that the next iteration yields."""
         return self.per_rank - self.start
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        return iter([(self.epoch, index) for index in self._order(generator)[self.start:]])
+        return iter([(self.epoch, index, repeat) for index, repeat in self._order(generator)[self.start:]])
 
-    def _order(self, generator: torch.Generator) -> list[int]:
-        """This process's images of an epoch."""
+    def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
+        """This process's images of an epoch, with their repeats."""
         order = torch.randperm(self.length, generator=generator)[:self.per_rank * self.world]
-        return order[self.rank::self.world].tolist()
+        return [(index, 0) for index in order[self.rank::self.world].tolist()]
 
 
 class BalancedSampler(EpochSampler):
@@ -77,7 +80,8 @@ class BalancedSampler(EpochSampler):
     epoch has as many steps as that of `EpochSampler`. Each class's images are shuffled and dealt in groups; the classes of a batch
     are drawn in proportion to the groups that they have left, so that an epoch shows nearly every image once whatever the sizes of
     the classes. A group that is not full is filled up with other images of its class; a class of fewer than images_per_class images
-    repeats them.
+    repeats them. `repeat` differs for every showing of an image in an epoch, so that each is augmented anew: equal copies would be the
+    nearest of all pairs.
 
     Args:
         targets: Class of each image, in [0, number of classes).
@@ -104,10 +108,11 @@ class BalancedSampler(EpochSampler):
             raise UserError(f'a batch of {batch_size} with {images_per_class} images of a class wants {self.classes_per_batch} classes, '
                             f'and there are {len(self.members)}; use a smaller batch size')
 
-    def _order(self, generator: torch.Generator) -> list[int]:
+    def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
         batches = self.per_rank * self.world // (self.classes_per_batch * self.images_per_class)
         groups: list[list[Tensor]] = [[] for _ in self.members]
-        order: list[Tensor] = []
+        order: list[tuple[int, int]] = []
+        shown: Counter[int] = Counter()
         for batch in range(batches):
             left = torch.tensor([len(dealt) for dealt in groups])
             if (left > 0).sum() < self.classes_per_batch:  # at the start, and where the last groups are of too few classes
@@ -115,10 +120,11 @@ class BalancedSampler(EpochSampler):
                     dealt.extend(self._deal(members, generator))
                 left = torch.tensor([len(dealt) for dealt in groups])
             drawn = torch.multinomial(left.float(), self.classes_per_batch, generator=generator).tolist()
-            chosen = [groups[index].pop() for index in drawn]
-            if batch % self.world == self.rank:
-                order.extend(chosen)
-        return torch.cat(order).tolist()
+            for index in torch.cat([groups[index].pop() for index in drawn]).tolist():
+                if batch % self.world == self.rank:
+                    order.append((index, shown[index]))
+                shown[index] += 1
+        return order
 
     def _deal(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:
         """A class's images in random groups of `images_per_class`."""

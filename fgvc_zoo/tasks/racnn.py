@@ -18,7 +18,7 @@ from timm.task import TrainingTask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_range
 from fgvc_zoo.layers import peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
@@ -45,7 +45,8 @@ class RACNNTask(TrainingTask):
     of the `window` before) or after its largest number of steps; one that is shorter than two windows always runs its whole length.
     The defaults suit runs of some 400 steps: with none settled early, 360 of them are 45 + 90 + 30 + 90 + 30 + 75.
 
-    With several processes the trainer must allow parameters without gradient (DistributedDataParallel's `find_unused_parameters`).
+    With several processes the trainer must allow parameters without gradient (DistributedDataParallel's `find_unused_parameters`), which
+    `trains_in_turns` tells it.
     Gradient checkpointing would run the held networks' batch norms in training mode, so it does not go with the ranking phase.
 
     Args:
@@ -64,8 +65,10 @@ class RACNNTask(TrainingTask):
         tolerance: Relative improvement below which a loss has settled.
 
     Raises:
-        UserError: The model is not an RACNN with classes, or a number of steps is out of range.
+        UserError: The model is not an RACNN with classes, or a number is out of range.
     """
+
+    trains_in_turns = True
 
     def __init__(
             self,
@@ -87,8 +90,9 @@ class RACNNTask(TrainingTask):
         lengths = dict(proposal_steps=proposal_steps, ranking_steps=ranking_steps)
         for name, value, least in (*((key, steps, 0) for key, steps in lengths.items()),
                                    ('classification_steps', classification_steps, 1), ('window', window, 1)):
-            if value < least:
-                raise UserError(f'{name} must be at least {least}, not {value}')
+            check_range(name, value, least)
+        check_range('margin', margin, 0, 1)
+        check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
         super().__init__(verbose=False)
         self.trainable_module: RACNN = model
         self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)

@@ -130,7 +130,7 @@ def _origin(model: TimmModel, name: str) -> str:
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split with the recipe's augmentation; its randomness is a function of (seed, epoch, index)."""
+    """The training split with the recipe's augmentation; its randomness is a function of the seed and of the sampler's key."""
     transform = train_transform(recipe.input_size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
     return open_dataset(data, split, transform=transform, seed=seed)
 

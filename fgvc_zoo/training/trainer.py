@@ -1,7 +1,7 @@
 """The training loop: one task, one recipe, one data set, on Hugging Face Accelerate.
 
 Every random draw is a function of the seed and of where the run stands: the order of the images of (seed, epoch), an image's
-augmentation of (seed, epoch, index), a step's dropout and attention sampling of (seed, step, process). So a run that was killed and
+augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that was killed and
 resumed ends with the weights of one that was not.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import timm
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2
@@ -32,7 +32,7 @@ from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.saving import save_config
-from fgvc_zoo.tasks import create_task
+from fgvc_zoo.tasks import TASKS, create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
@@ -84,7 +84,9 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder, self.recipe = config, folder, config.recipe
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision=config.amp or 'no')
+        in_turns = getattr(TASKS.get(config.recipe.task), 'trains_in_turns', False)
+        self.accelerator = Accelerator(
+            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=in_turns)])
         if cpu:
             keep_freed_memory()
         torch.manual_seed(config.seed)

@@ -82,19 +82,20 @@ def test_without_a_transform_the_picture_comes(folder: Callable[..., Path]) -> N
 def test_key_fixes_all_that_the_transform_draws(folder: Callable[..., Path]) -> None:
     root = folder(cat=4, dog=4)
     dataset = ImageFolder(root, 'train', varied(), seed=3)
-    first = dataset[(2, 5)][0]
-    dataset[(0, 0)]
-    assert torch.equal(dataset[(2, 5)][0], first)
-    assert torch.equal(ImageFolder(root, 'train', varied(), seed=3)[(2, 5)][0], first)
-    assert not torch.equal(dataset[(3, 5)][0], first)
-    assert not torch.equal(ImageFolder(root, 'train', varied(), seed=4)[(2, 5)][0], first)
-    assert dataset[(2, 5)][1] == dataset.targets[5]
+    first = dataset[(2, 5, 0)][0]
+    dataset[(0, 0, 0)]
+    assert torch.equal(dataset[(2, 5, 0)][0], first)
+    assert torch.equal(ImageFolder(root, 'train', varied(), seed=3)[(2, 5, 0)][0], first)
+    assert not torch.equal(dataset[(3, 5, 0)][0], first)
+    assert not torch.equal(dataset[(2, 5, 1)][0], first)
+    assert not torch.equal(ImageFolder(root, 'train', varied(), seed=4)[(2, 5, 0)][0], first)
+    assert dataset[(2, 5, 0)][1] == dataset.targets[5]
 
 
 def test_key_leaves_the_global_generators_alone(folder: Callable[..., Path]) -> None:
     dataset = ImageFolder(folder(cat=2, dog=2), 'train', varied())
     before = generator_states()
-    dataset[(0, 1)]
+    dataset[(0, 1, 0)]
     assert generator_states() == before
     dataset[1]  # a plain index draws from all three
     assert all(now != then for now, then in zip(generator_states(), before, strict=True))
@@ -128,7 +129,7 @@ def test_cache_gives_the_shrunk_pictures_without_the_files(folder: Callable[...,
         np.testing.assert_array_equal(np.asarray(dataset[index][0]), np.asarray(image))
 
 
-@pytest.mark.parametrize('key', [0, (0, 0)])
+@pytest.mark.parametrize('key', [0, (0, 0, 0)])
 def test_a_damaged_file_is_named(folder: Callable[..., Path], key: Any) -> None:
     dataset = ImageFolder(folder(cat=2, dog=2), 'train', varied())
     dataset.paths[0].write_bytes(dataset.paths[0].read_bytes()[:300])

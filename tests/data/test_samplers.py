@@ -8,7 +8,7 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo.data import BalancedSampler, EpochSampler
 
 
-def epoch_of(sampler: EpochSampler, epoch: int, start: int = 0) -> list[tuple[int, int]]:
+def epoch_of(sampler: EpochSampler, epoch: int, start: int = 0) -> list[tuple[int, int, int]]:
     sampler.set_epoch(epoch, start)
     keys = list(sampler)
     assert len(keys) == len(sampler)
@@ -18,22 +18,22 @@ def epoch_of(sampler: EpochSampler, epoch: int, start: int = 0) -> list[tuple[in
 def test_yields_whole_batches_of_distinct_images() -> None:
     keys = epoch_of(EpochSampler(23, batch_size=4), 3)
     assert len(keys) == 20
-    assert {epoch for epoch, _ in keys} == {3}
-    indices = [index for _, index in keys]
+    assert {(epoch, repeat) for epoch, _, repeat in keys} == {(3, 0)}
+    indices = [index for _, index, _ in keys]
     assert len(set(indices)) == 20 and set(indices) <= set(range(23))
     assert indices != sorted(indices)
 
 
 def test_every_image_comes_when_the_length_divides() -> None:
-    assert sorted(index for _, index in epoch_of(EpochSampler(24, batch_size=4), 0)) == list(range(24))
+    assert sorted(index for _, index, _ in epoch_of(EpochSampler(24, batch_size=4), 0)) == list(range(24))
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     order = epoch_of(EpochSampler(40, 4, seed=1), 2)
     assert order == epoch_of(EpochSampler(40, 4, seed=1), 2)
-    indices = [index for _, index in order]
+    indices = [index for _, index, _ in order]
     for seed, epoch in ((1, 3), (2, 2), (2, 1)):
-        assert indices != [index for _, index in epoch_of(EpochSampler(40, 4, seed=seed), epoch)]
+        assert indices != [index for _, index, _ in epoch_of(EpochSampler(40, 4, seed=seed), epoch)]
 
 
 @pytest.mark.parametrize('world', [1, 2, 3, 6])
@@ -73,7 +73,7 @@ def test_bad_arguments(arguments: dict[str, int]) -> None:
 def balanced_batches(targets: list[int], batch_size: int, images_per_class: int, epoch: int = 0, **args: int) -> list[list[int]]:
     keys = epoch_of(BalancedSampler(targets, batch_size, images_per_class, **args), epoch)
     assert {key[0] for key in keys} == {epoch}
-    indices = [index for _, index in keys]
+    indices = [index for _, index, _ in keys]
     return [indices[start:start + batch_size] for start in range(0, len(indices), batch_size)]
 
 
@@ -120,6 +120,15 @@ def test_classes_of_few_images_repeat_them() -> None:
             assert sorted(classes_of(targets, batch).values()) == [4, 4]
 
 
+@pytest.mark.parametrize('world', [1, 2])
+def test_every_showing_of_an_image_in_an_epoch_is_another_repeat(world: int) -> None:
+    targets = [0, 1, 1, 2, 2, 2, 3, 3, 3, 3] * 2
+    keys = [key for rank in range(world) for key in epoch_of(BalancedSampler(targets, 8, 4, rank=rank, world=world), 5)]
+    shown = Counter(index for _, index, _ in keys)
+    assert max(shown.values()) > 1
+    assert sorted(keys) == sorted((5, index, repeat) for index, count in shown.items() for repeat in range(count))
+
+
 def test_balanced_order_is_a_function_of_seed_and_epoch_and_can_start_in_the_middle() -> None:
     targets = [label for label in range(6) for _ in range(6)]
     sampler = BalancedSampler(targets, 6, 2, seed=1)
@@ -127,7 +136,7 @@ def test_balanced_order_is_a_function_of_seed_and_epoch_and_can_start_in_the_mid
     assert whole == epoch_of(BalancedSampler(targets, 6, 2, seed=1), 2)
     assert epoch_of(sampler, 2, 12) == whole[12:]
     for seed, epoch in ((1, 3), (2, 2)):
-        assert [index for _, index in whole] != [index for _, index in epoch_of(BalancedSampler(targets, 6, 2, seed=seed), epoch)]
+        assert [index for _, index, _ in whole] != [index for _, index, _ in epoch_of(BalancedSampler(targets, 6, 2, seed=seed), epoch)]
 
 
 @pytest.mark.parametrize(('batch_size', 'images_per_class', 'words'), [(6, 4, 'multiple'), (12, 2, 'wants 6 classes'), (6, 0, 'multiple')])

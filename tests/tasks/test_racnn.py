@@ -323,6 +323,10 @@ def test_refuses_other_models_and_impossible_lengths():
         make(classification_steps=0)
     with pytest.raises(UserError, match='ranking_steps must be at least 0'):
         make(ranking_steps=-1)
+    with pytest.raises(UserError, match=r'peak_half must be in \(0, 0.5\]'):
+        make(peak_half=0.9)
+    with pytest.raises(UserError, match=r'margin must be in \[0, 1\]'):
+        make(margin=float('nan'))
 
 
 @pytest.mark.parametrize('phase', PHASES)
