@@ -31,7 +31,7 @@ AXES = ('x', 'y', 'half side')
 def probability(model: RACNN, images: Tensor, targets: Tensor, squares: Tensor, mask_only: bool) -> Tensor:
     """Of the true class at scale 2, (B,)."""
     side = model.crop_size or images.shape[2]
-    crop = attended_crop(images, squares, side, side, model.mask_steepness, mask_gradient_only=mask_only)
+    crop = attended_crop(images, squares, side, side, model.mask_steepness, mask_gradient_only=mask_only, masked=model.masked)
     return true_class_probability(model.classifiers[0](model.embed(model.backbones[0](crop))), targets)
 
 

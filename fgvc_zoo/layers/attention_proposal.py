@@ -110,6 +110,7 @@ def attended_crop(
         steepness: float = 10.0,
         parents: Tensor | None = None,
         mask_gradient_only: bool = True,
+        masked: bool = True,
 ) -> Tensor:
     """A square of each image, multiplied by its soft box mask and enlarged bilinearly; the squares get gradients.
 
@@ -133,6 +134,8 @@ def attended_crop(
         steepness: k > 0, per unit of the parent's side. The larger, the sharper; 1000 cuts hard.
         parents: Squares (B, 3) of the images that `squares` lie in; the whole images if None.
         mask_gradient_only: See above.
+        masked: False leaves the mask out of the values and keeps its gradients: the mask says where a square should move, and what it shows
+            is not dimmed towards its edges.
 
     Returns:
         (B, C, height, width) in the images' dtype.
@@ -149,7 +152,10 @@ def attended_crop(
     down = low[:, 1:] + 2 * held[:, 2:] * _pixel_centers(height, held)
     mask_x = box_mask(squares[:, 0::2], across, steepness)
     mask_y = box_mask(squares[:, 1:], down, steepness)
-    return crop * (mask_y[:, None, :, None] * mask_x[:, None, None, :]).to(crop.dtype)
+    mask = mask_y[:, None, :, None] * mask_x[:, None, None, :]
+    if not masked:
+        mask = 1 + (mask - mask.detach())
+    return crop * mask.to(crop.dtype)
 
 
 def _pixel_centers(count: int, like: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from timm.models import generate_default_cfgs, register_model, register_notrace_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_choice, check_range
 from fgvc_zoo.checkpoints import trained_cfgs
 from fgvc_zoo.layers import AttentionProposal, attended_crop, nested_squares, paste_maps, response_map, square_boxes
 from fgvc_zoo.models._backbone import Backbone
@@ -75,7 +75,11 @@ class RACNN(FineGrainedModel):
         cut_from: What a finer scale's square is cut out of: the 'image', so that no pixel is enlarged twice, or the 'crop' that the scale
             before sees, as in the public network definition. Scale 2 is the same with both.
         mask_steepness: k of the soft box mask, per unit of the side of what the scale before sees (see `attended_crop`).
-        box_gradient: How squares learn: through the 'mask', as in the paper, or the 'total' derivative of the crop (see `attended_crop`).
+        masked: Multiply what a finer scale sees by the soft mask, as in the paper. The mask dims a square towards its edges: with k = 10 a
+            square of 0.7 of the side keeps 1/2 at an edge and 1/4 in a corner. False shows it as it is, as the public network definition
+            does, and the mask is only what gradients go through.
+        box_gradient: How squares learn: through the 'mask' of the paper's equation, or by the 'total' derivative of the crop. Both are
+            signed derivatives, which the rule in circulation is not (see `attended_crop`).
         proposal_grid: Cells a side that a proposal network sees of its map.
         proposal_channels: Channels that it sees of it, after a 1x1 convolution; 0 for all.
         proposal_width: Entries of its hidden layer.
@@ -89,7 +93,7 @@ class RACNN(FineGrainedModel):
         backbone_args: Further arguments of the timm backbone, e.g. `dict(drop_path_rate=0.1)`.
 
     Raises:
-        UserError: A choice does not exist or does not fit the backbone.
+        UserError: A choice does not exist or does not fit the backbone, or a number is out of range.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class RACNN(FineGrainedModel):
             crop_size: int = 0,
             cut_from: str = 'image',
             mask_steepness: float = 10.0,
+            masked: bool = True,
             box_gradient: str = 'mask',
             proposal_grid: int = 7,
             proposal_channels: int = 64,
@@ -117,12 +122,14 @@ class RACNN(FineGrainedModel):
             dtype: torch.dtype | None = None,
     ) -> None:
         for name, value, known in (('cut_from', cut_from, CUTS), ('box_gradient', box_gradient, BOX_GRADIENTS), ('joint', joint, JOINTS)):
-            if value not in known:
-                raise UserError(f"{name} '{value}' is not known{nearest(value, known)} (choose from {', '.join(known)})")
+            check_choice(name, value, known)
         if not 2 <= num_scales <= 4:
             raise UserError(f'num_scales must be 2, 3 or 4, not {num_scales}')
-        if not mask_steepness > 0:
-            raise UserError(f'mask_steepness must be above 0, not {mask_steepness}')
+        check_range('mask_steepness', mask_steepness, 0, exclude=(0,))
+        check_range('crop_size', crop_size, 0)
+        check_range('proposal_grid', proposal_grid, 1)
+        check_range('proposal_channels', proposal_channels, 0)
+        check_range('proposal_width', proposal_width, 1)
         body = Backbone(
             backbone, stage=stage, pretrained=pretrained_backbone, in_chans=in_chans, img_size=img_size, args=backbone_args,
             device=device, dtype=dtype)
@@ -131,6 +138,7 @@ class RACNN(FineGrainedModel):
         self.crop_size = crop_size
         self.cut_from = cut_from
         self.mask_steepness = mask_steepness
+        self.masked = masked
         self.box_gradient = box_gradient
         self.joint = joint
         self.feature_scale = feature_scale
@@ -188,7 +196,7 @@ class RACNN(FineGrainedModel):
                 square = square.detach()
             source = crop if self.cut_from == 'crop' else x
             frame = parent if self.cut_from == 'image' else None
-            crop = attended_crop(source, square, height, width, self.mask_steepness, frame, self.box_gradient == 'mask')
+            crop = attended_crop(source, square, height, width, self.mask_steepness, frame, self.box_gradient == 'mask', self.masked)
             maps.append(backbone(crop))
             squares.append(square)
             region = square if parent is None else nested_squares(parent, square)

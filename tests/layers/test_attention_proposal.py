@@ -129,6 +129,22 @@ def test_mask_gradient_is_that_of_a_mask_which_moves_over_held_samples():
 
 
 @pytest.mark.parametrize('mask_gradient_only', [False, True])
+def test_mask_that_only_guides_leaves_the_values_and_keeps_its_gradient(mask_gradient_only):
+    """By the product rule, d(crop * mask) = mask * d(crop) + crop * d(mask); where the mask is left out of the values, its factor is 1."""
+    images, weights = smooth_images(), torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    squares = SQUARES.clone().requires_grad_()
+    guided = attended_crop(images, squares, 9, 12, 10.0, mask_gradient_only=mask_gradient_only, masked=False)
+    crop = crop_boxes(images, square_boxes(squares), 9, 12)
+    assert torch.equal(guided, crop)
+    mask = attended_crop(torch.ones_like(images), squares, 9, 12, 10.0, mask_gradient_only=mask_gradient_only)
+    moved = 0 if mask_gradient_only else crop
+    found, = torch.autograd.grad((guided * weights).sum(), squares)
+    expected, = torch.autograd.grad(((moved + crop.detach() * mask) * weights).sum(), squares)
+    torch.testing.assert_close(found, expected)
+    assert found.abs().min() > 1e-3
+
+
+@pytest.mark.parametrize('mask_gradient_only', [False, True])
 def test_constant_image_pulls_to_no_side_but_grows_the_square(mask_gradient_only):
     squares = SQUARES.clone().requires_grad_()
     images = torch.ones(2, 1, 16, 16, dtype=torch.float64)

@@ -55,16 +55,18 @@ def naive_scales(model, image, size):
         origin, side = origin + side * in_crop[:2], side * 2 * half
         in_image = torch.cat([origin, origin + side])
         source, box = (crop, in_crop) if model.cut_from == 'crop' else (image, in_image)
-        crop = naive_look(source, box, height, width) * mask_y[:, None] * mask_x
+        crop = naive_look(source, box, height, width)
+        if model.masked:
+            crop = crop * mask_y[:, None] * mask_x
         maps.append(backbone(crop[None]))
         boxes.append(in_image)
     return maps, torch.stack(boxes)
 
 
-@pytest.mark.parametrize(('cut_from', 'num_scales', 'crop_size'), [
-    ('image', 3, 0), ('crop', 3, 0), ('image', 4, 64), ('crop', 2, 64)])
-def test_every_scale_sees_the_composed_square(images, cut_from, num_scales, crop_size):
-    model = make(cut_from=cut_from, num_scales=num_scales, crop_size=crop_size)
+@pytest.mark.parametrize(('cut_from', 'num_scales', 'crop_size', 'masked'), [
+    ('image', 3, 0, True), ('crop', 3, 0, True), ('image', 4, 64, False), ('crop', 2, 64, True), ('crop', 3, 0, False)])
+def test_every_scale_sees_the_composed_square(images, cut_from, num_scales, crop_size, masked):
+    model = make(cut_from=cut_from, num_scales=num_scales, crop_size=crop_size, masked=masked)
     with torch.no_grad():
         found = model.forward_parts(images)
         assert found.boxes.shape == (3, num_scales - 1, 4)
@@ -214,6 +216,10 @@ def test_finer_scales_teach_the_proposals_before_them_unless_told_not_to(images)
     (dict(box_gradient='none'), 'choose from mask, total'),
     (dict(joint='means'), "did you mean 'mean'"),
     (dict(mask_steepness=0), 'mask_steepness must be above 0'),
+    (dict(crop_size=-5), 'crop_size must be at least 0'),
+    (dict(proposal_grid=0), 'proposal_grid must be at least 1'),
+    (dict(proposal_channels=-1), 'proposal_channels must be at least 0'),
+    (dict(proposal_width=0), 'proposal_width must be at least 1'),
     (dict(global_pool='max'), "global_pool 'max' is not known"),
 ])
 def test_impossible_choices_are_named(args, words):
