@@ -77,7 +77,7 @@ class RACNN(FineGrainedModel):
         mask_steepness: k of the soft box mask, per unit of the side of what the scale before sees (see `attended_crop`).
         masked: Multiply what a finer scale sees by the soft mask, as in the paper. The mask dims a square towards its edges: with k = 10 a
             square of 0.7 of the side keeps 1/2 at an edge and 1/4 in a corner. False shows it as it is, as the public network definition
-            does, and the mask is only what gradients go through.
+            does, and the mask is only what gradients go through; they then hardly say what the loss does when a square moves.
         box_gradient: How squares learn: through the 'mask' of the paper's equation, or by the 'total' derivative of the crop. Both are
             signed derivatives, which the rule in circulation is not (see `attended_crop`).
         proposal_grid: Cells a side that a proposal network sees of its map.
