@@ -172,6 +172,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             return image, self.targets[index]
         if epoch is None:
             return self.transform(image), self.targets[index]
+        # without a repeat of 0, so that first showings are those of the recorded trainings
         with seeded(derive_seed(self.seed, epoch, index, *([repeat] if repeat else []))):
             return self.transform(image), self.targets[index]
 
