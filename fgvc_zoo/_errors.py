@@ -28,7 +28,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise a UserError unless `value` is one of `choices`."""
     if value not in choices:
-        raise UserError(f"{name} '{value}' is not known{nearest(value, choices)} (choose from {', '.join(choices)})")
+        raise UserError(f"{name} '{value}' is not known{nearest(str(value), choices)} (choose from {', '.join(choices)})")
 
 
 def check_range(name: str, value: float, low: float, high: float = inf, exclude: Collection[float] = ()) -> None:

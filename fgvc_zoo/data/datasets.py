@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from torchvision.datasets.folder import find_classes, make_dataset
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_choice
 from fgvc_zoo.data._base import ImageDataset, Sample, listed
 from fgvc_zoo.data.images import IMAGE_EXTENSIONS
 
@@ -179,8 +179,7 @@ def open_dataset(
         return LAYOUTS[layout](path, split, transform, seed)
     # a colon also occurs in paths ('C:\\birds', './a:b'), a layout's name has neither separators nor one letter
     if colon and len(layout) > 1 and not {'/', '\\'} & set(layout) and not Path(spec).exists():
-        raise UserError(
-            f"data layout '{layout}' is not known{nearest(layout, LAYOUTS)} (choose from {', '.join(LAYOUTS)})")
+        check_choice('data layout', layout, LAYOUTS)
     root = Path(spec).expanduser()
     if (root / 'images.txt').is_file():
         return CUB200(root, split, transform, seed)

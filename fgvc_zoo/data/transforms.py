@@ -14,7 +14,7 @@ from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_choice, check_range
 
 STYLES = ('resized_crop', 'resize_crop')
 CROP_MODES = ('center', 'squash', 'border')
@@ -64,7 +64,7 @@ class Augmentation:
                 raise UserError(f'augmentation {name} is a probability in [0, 1], not {getattr(self, name)}')
         if self.color_jitter < 0:
             raise UserError(f'augmentation color_jitter must not be negative, not {self.color_jitter}')
-        _check('augmentation style', self.style, STYLES)
+        check_choice('augmentation style', self.style, STYLES)
 
 
 def train_transform(
@@ -85,7 +85,7 @@ def train_transform(
     Raises:
         UserError: The interpolation or the auto_augment policy is not known.
     """
-    _check('interpolation', interpolation, INTERPOLATIONS)
+    check_choice('interpolation', interpolation, INTERPOLATIONS)
     try:
         crop, color, tensor = create_transform(
             input_size, is_training=True, separate=True, scale=augmentation.scale, ratio=augmentation.ratio,
@@ -131,10 +131,9 @@ def eval_transform(
     Raises:
         UserError: A name is not known, or crop_pct is out of range.
     """
-    _check('interpolation', interpolation, INTERPOLATIONS)
-    _check('crop mode', crop_mode, CROP_MODES)
-    if not 0 < crop_pct <= 1:
-        raise UserError(f'crop_pct must be in (0, 1], not {crop_pct}')
+    check_choice('interpolation', interpolation, INTERPOLATIONS)
+    check_choice('crop mode', crop_mode, CROP_MODES)
+    check_range('crop_pct', crop_pct, 0, 1, exclude=(0,))
     pipeline = create_transform(
         input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct,
         crop_mode=crop_mode)
@@ -164,9 +163,3 @@ def _limit_aspect(image: Image.Image) -> Image.Image:
         return image
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
-
-
-def _check(what: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UserError(
-            f"{what} '{value}' is not known{nearest(str(value), choices)} (choose from {', '.join(choices)})")

@@ -13,7 +13,7 @@ import torch
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_choice
 from fgvc_zoo.checkpoints import trained_cfgs
 from fgvc_zoo.models._backbone import Backbone
 from fgvc_zoo.models._base import backbone_cfg, build, build_over
@@ -73,9 +73,7 @@ class WSDAN(TwoPassModel):
             device: torch.device | str | None = None,
             dtype: torch.dtype | None = None,
     ) -> None:
-        if attention_init not in ATTENTION_INITS:
-            raise UserError(f"attention_init '{attention_init}' is not known{nearest(attention_init, ATTENTION_INITS)} "
-                            f"(choose from {', '.join(ATTENTION_INITS)})")
+        check_choice('attention_init', attention_init, ATTENTION_INITS)
         slices: list[dict[str, Tensor]] = []
 
         def keep_slice(model: Any) -> None:
