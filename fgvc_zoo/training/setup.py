@@ -50,6 +50,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     else:
         args['pretrained'] = pretrained_backbone
     model = create_model(name, **args)
+    zero_heads(model)
     channels = model.pretrained_cfg['input_size'][0]
     model.pretrained_cfg.update(
         input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=num_classes)
@@ -58,6 +59,18 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     for key in ('file', 'url', 'hf_hub_id', 'source'):
         model.pretrained_cfg.pop(key, None)
     return model
+
+
+def zero_heads(model: TimmModel) -> None:
+    """Start every classifier from zeros, whoever made it: all classes are equally likely and the first loss is ln(classes).
+
+    timm draws the classifiers of some families (EfficientNet, MobileNetV3, ReXNet) from +-1 / sqrt(classes), which makes first logits as large
+    as 11 for two classes. With the recipes' rates for heads such a model stays at chance on few classes.
+    """
+    heads = model.pretrained_cfg.get('classifier') or ()
+    for head in (heads,) if isinstance(heads, str) else heads:
+        for parameter in model.get_submodule(head).parameters():
+            nn.init.zeros_(parameter)
 
 
 def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = None) -> list[dict[str, Any]]:
