@@ -95,6 +95,7 @@ def train(
         cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
         resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint.")] = False,
         amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
+        compile: Annotated[bool, typer.Option('--compile', help='Compile the backbone: slower to start, faster to train.')] = False,
         device: Device = None,
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
@@ -103,7 +104,7 @@ def train(
     shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
     run(model=model, data=data, output=output, recipe=recipe, changes=changes or [], shortcuts=shortcuts, seed=seed,
         train_split=train_split, eval_split=eval_split, eval_every=eval_every, pretrained_backbone=pretrained_backbone,
-        workers=workers, cache=cache, resume=resume, amp=amp, device=device)
+        workers=workers, cache=cache, resume=resume, amp=amp, compile=compile, device=device)
 
 
 @app.command()

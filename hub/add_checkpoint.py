@@ -25,7 +25,6 @@ from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
 from fgvc_zoo.hub import update_manifest
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
-from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.training.setup import restore_task
 
@@ -39,6 +38,7 @@ def main() -> None:
     parser.add_argument('--data', required=True, help='layout:PATH, whose test split is measured')
     parser.add_argument('--license', required=True)
     parser.add_argument('--about', required=True, help='what it was trained on, in words')
+    parser.add_argument('--suffix', default='', help="of the result file's name, where one checkpoint of this architecture is not enough")
     parser.add_argument('--default', action='store_true', help='the tag that pretrained=True means')
     parser.add_argument('--in-package', action='store_true', help='ship the weights in the wheel')
     parser.add_argument('--inference', action='append', default=[], metavar='KEY=VALUE',
@@ -67,10 +67,7 @@ def main() -> None:
         metrics['diagnosis'] = found
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
-    usual = load_recipe(config['recipe']['name'], config['data'])
-    size = '' if cfg['input_size'][-1] == usual.input_size else f"_{cfg['input_size'][-1]}"
-    epochs = '' if config['recipe']['epochs'] == usual.epochs else f"_{config['recipe']['epochs']}ep"
-    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{size}{epochs}.json"
+    results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{options.suffix}.json"
     write_json(results, result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],
         epochs=config['recipe']['epochs'], metrics=metrics, command=' '.join(['python', *sys.argv]), recipe=config['recipe'],

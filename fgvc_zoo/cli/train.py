@@ -16,18 +16,18 @@ from fgvc_zoo.recipes import load_recipe, recipe_for
 def run(
         *, model: str, data: str, output: Path, recipe: str | None, changes: list[str], shortcuts: dict[str, Any], seed: int,
         train_split: str, eval_split: str | None, eval_every: int, pretrained_backbone: str, workers: int, cache: bool | None,
-        resume: bool, amp: str | None, device: str | None) -> Path:
+        resume: bool, amp: str | None, compile: bool, device: str | None) -> Path:
     """Train and say what to do with the result."""
     try:
         from fgvc_zoo.training import TrainConfig, train
     except ModuleNotFoundError as error:
         raise UserError(f"training needs '{error.name}': pip install 'fgvc-zoo[train]'") from error
     chosen = load_recipe(recipe or recipe_for(model), data).replace(
-        **{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes))
+        **{**{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes)})
     folder = train(TrainConfig(
         model=model, data=data, output=str(output), recipe=chosen, seed=seed, train_split=train_split, eval_split=eval_split,
         eval_every=eval_every, pretrained_backbone=_weights(pretrained_backbone), workers=workers, cache=cache, resume=resume,
-        device=device, amp=amp, command=' '.join(['fgvc-zoo', *sys.argv[1:]])))
+        device=device, amp=amp, compile=compile, command=' '.join(['fgvc-zoo', *sys.argv[1:]])))
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'

@@ -7,6 +7,7 @@ from fgvc_zoo.layers.attention_proposal import (
     attended_crop,
     bound_squares,
     box_mask,
+    extent_squares,
     nested_squares,
     paste_maps,
     peak_squares,
@@ -20,6 +21,6 @@ from fgvc_zoo.layers.pairwise_interaction import Pairs, PairwiseInteraction, att
 __all__ = [
     'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction', 'ParallelLinear',
     'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'attentive_features',
-    'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'largest_component', 'nearest_pairs', 'nested_squares',
-    'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt', 'square_boxes',
+    'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'extent_squares', 'largest_component', 'nearest_pairs',
+    'nested_squares', 'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt', 'square_boxes',
 ]

@@ -11,7 +11,7 @@ from timm.models import register_notrace_function
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo.layers.attention_boxes import crop_boxes
+from fgvc_zoo.layers.attention_boxes import attention_box, crop_boxes
 
 
 class AttentionProposal(nn.Module):
@@ -194,6 +194,24 @@ def peak_squares(features: Tensor, half: float = 0.25) -> Tensor:
     down = (index // means.shape[2] + rows / 2) / height
     center = torch.stack([across, down], 1).clamp(half, 1 - half)
     return torch.cat([center, torch.full_like(center[:, :1], half)], 1)
+
+
+def extent_squares(features: Tensor, threshold: float = 0.3) -> Tensor:
+    """Squares as large as the object: around where a map responds with at least `threshold` of its maximum.
+
+    Args:
+        features: Maps (B, C, h, w).
+        threshold: Fraction of the maximum response, in (0, 1).
+
+    Returns:
+        (B, 3), float32, without gradient: the smallest square around that region, moved inside the image; half sides in [1/6, 1/2] as
+        `bound_squares` can propose them.
+    """
+    response = response_map(features.detach())
+    boxes = attention_box(response, torch.tensor(threshold, device=response.device), 0.0, 4 * response.shape[1], 4 * response.shape[2])
+    half = ((boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2).clamp(1 / 6, 1 / 2)
+    center = torch.minimum(torch.maximum((boxes[:, :2] + boxes[:, 2:]) / 2, half), 1 - half)
+    return torch.cat([center, half], 1)
 
 
 @register_notrace_function

@@ -31,6 +31,7 @@ class Recipe:
         model_args: Arguments of `timm.create_model`.
         input_size: Side of the square input in pixels.
         crop_pct: At test time, central part of the resized image, in (0, 1].
+        crop_mode: At test time, how a picture becomes square: 'center', 'squash' or 'border' (see `eval_transform`).
         epochs: Passes over the training split.
         batch_size: Images a step and process; the last short batch of an epoch is dropped.
         images_per_class: Images of each class in a batch, for losses over pairs; null draws images whatever their class.
@@ -58,6 +59,7 @@ class Recipe:
     model_args: dict[str, Any] = field(default_factory=dict)
     input_size: int = 224
     crop_pct: float = 0.875
+    crop_mode: str = 'center'
     epochs: int = 30
     batch_size: int = 32
     images_per_class: int | None = None

@@ -18,11 +18,13 @@ from timm.task import TrainingTask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, check_range
-from fgvc_zoo.layers import peak_squares
+from fgvc_zoo._errors import UserError, check_choice, check_range
+from fgvc_zoo.layers import extent_squares, peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
 from fgvc_zoo.tasks._centers import gather
+
+FIRST_TARGETS = ('peak', 'extent')
 
 
 class RACNNTask(TrainingTask):
@@ -54,6 +56,9 @@ class RACNNTask(TrainingTask):
         smoothing: Label smoothing of the cross-entropies, in [0, 1).
         margin: Lead in probability that the ranking asks of a finer scale, in [0, 1].
         detach_coarse: Only raising the finer scale's probability lowers the ranking loss.
+        first_target: What the first proposal network is taught before it ranks: 'peak', the square of one size with the highest mean
+            response, as in the paper; or 'extent', the square around where the map responds with at least 0.3 of its maximum, which
+            is as large as the object. The networks behind it are taught the peak: inside the object there is a part to find.
         peak_half: Half side of the square around a peak, in unit coordinates.
         proposal_steps: Length of the first phase; 0 leaves it out.
         classification_steps: Largest length of a classification phase.
@@ -76,6 +81,7 @@ class RACNNTask(TrainingTask):
             smoothing: float = 0.0,
             margin: float = 0.05,
             detach_coarse: bool = True,
+            first_target: str = 'peak',
             peak_half: float = 0.25,
             proposal_steps: int = 45,
             classification_steps: int = 90,
@@ -91,6 +97,7 @@ class RACNNTask(TrainingTask):
         for name, value, least in (*((key, steps, 0) for key, steps in lengths.items()),
                                    ('classification_steps', classification_steps, 1), ('window', window, 1)):
             check_range(name, value, least)
+        check_choice('first_target', first_target, FIRST_TARGETS)
         check_range('margin', margin, 0, 1)
         check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
         super().__init__(verbose=False)
@@ -98,6 +105,7 @@ class RACNNTask(TrainingTask):
         self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
         self.margin = margin
         self.detach_coarse = detach_coarse
+        self.first_target = first_target
         self.peak_half = peak_half
         self.ranking_weight = ranking_weight
         self.follows = follow_peaks  # until the first ranking phase
@@ -118,6 +126,8 @@ class RACNNTask(TrainingTask):
         output = model.fuse([descriptor.detach() for descriptor in found.descriptors])
         proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, found.maps[:-1], strict=True)]
         wanted = [peak_squares(features, self.peak_half) for features in found.maps[:-1]]
+        if self.first_target == 'extent':
+            wanted[0] = extent_squares(found.maps[0])
         losses = {f'ce{index + 1}': self.criterion(logits, target) for index, logits in enumerate(found.logits)}
         losses['fusion'] = self.criterion(output, target)
         classification = torch.stack(list(losses.values())).sum()

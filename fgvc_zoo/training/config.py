@@ -27,6 +27,7 @@ class TrainConfig:
         resume: Go on from the run folder's checkpoint.
         device: 'cpu', 'cuda', ...; None takes what there is.
         amp: 'bf16', 'fp16' or None.
+        compile: Compile the backbones (torch.compile): slower to start, faster to train.
         progress: Show a progress bar.
         command: The command line, for the record.
     """
@@ -45,6 +46,7 @@ class TrainConfig:
     resume: bool = False
     device: str | None = None
     amp: str | None = None
+    compile: bool = False
     progress: bool = True
     command: str = ''
 

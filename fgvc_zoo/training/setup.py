@@ -16,6 +16,7 @@ from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel
+from fgvc_zoo.models._backbone import Backbone
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
@@ -53,7 +54,8 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     zero_heads(model)
     channels = model.pretrained_cfg['input_size'][0]
     model.pretrained_cfg.update(
-        input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, num_classes=num_classes)
+        input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, crop_mode=recipe.crop_mode,
+        num_classes=num_classes)
     # where the weights came from is this run's business; whoever loads the result must not fetch them again
     model._model_args = {key: value for key, value in model._model_args.items() if key not in ('pretrained_backbone', 'num_classes')}
     for key in ('file', 'url', 'hf_hub_id', 'source'):
@@ -64,8 +66,8 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
 def zero_heads(model: TimmModel) -> None:
     """Start every classifier from zeros, whoever made it: all classes are equally likely and the first loss is ln(classes).
 
-    timm draws the classifiers of some families (EfficientNet, MobileNetV3, ReXNet) from +-1 / sqrt(classes), which makes first logits as large
-    as 11 for two classes. With the recipes' rates for heads such a model stays at chance on few classes.
+    timm draws the classifiers of some families (EfficientNet, MobileNetV3, ReXNet) from +-1 / sqrt(classes), which makes first logits as
+    large as 11 for two classes. With the recipes' rates for heads such a model stays at chance on few classes.
     """
     heads = model.pretrained_cfg.get('classifier') or ()
     for head in (heads,) if isinstance(heads, str) else heads:
@@ -104,6 +106,13 @@ def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = 
         if id(parameter) not in own:
             add(parameter, recipe.new_lr_scale, parameter.ndim > 1)
     return list(groups.values())
+
+
+def compile_backbones(model: TimmModel) -> None:
+    """torch.compile every backbone of a fine-grained model, or a plain timm model as a whole, in place; state dicts do not change."""
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    for module in backbones or [model]:
+        module.compile()
 
 
 def restore_task(folder: Path) -> TrainingTask:

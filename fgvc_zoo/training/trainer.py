@@ -36,7 +36,16 @@ from fgvc_zoo.tasks import TASKS, create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import build_model, parameter_groups, test_dataset, train_dataset, train_loader, train_mode, train_sampler
+from fgvc_zoo.training.setup import (
+    build_model,
+    compile_backbones,
+    parameter_groups,
+    test_dataset,
+    train_dataset,
+    train_loader,
+    train_mode,
+    train_sampler,
+)
 from fgvc_zoo.version import __version__
 
 CHECKPOINT_SECONDS = 300
@@ -89,6 +98,8 @@ class _Run:
             cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=in_turns)])
         if cpu:
             keep_freed_memory()
+        else:
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes
         torch.manual_seed(config.seed)
         recipe = self.recipe
 
@@ -117,6 +128,8 @@ class _Run:
             warmup_t=int(recipe.warmup_epochs * self.steps_per_epoch), warmup_lr_init=recipe.min_lr * recipe.lr,
             warmup_prefix=False, t_in_epochs=False)
         self.task = task
+        if config.compile:  # behind the copy that the average is kept in: it measures other batch sizes
+            compile_backbones(self.model)
         self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
 
         self.epoch, self.step_in_epoch = 0, 0

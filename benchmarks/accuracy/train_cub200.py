@@ -1,0 +1,98 @@
+"""Train every method and both baselines on CUB-200-2011 at 448 px, side by side on one GPU.
+
+    python benchmarks/accuracy/train_cub200.py --data cub200:PATH --backbone tf_efficientnet_lite0.safetensors --output runs/cub200 --epochs 10
+
+The runs share the GPU: a single one of this size leaves it idle between kernels. Each is a plain `fgvc-zoo train` in a process of its own; its log is
+OUTPUT/NAME.log and its half precision weights are OUTPUT/NAME/model.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+BACKBONE = 'tf_efficientnet_lite0'
+# the papers' protocol: squash to 512 px, random crop of 448 px, flip; plain cross-entropy; every layer is trained
+PLAIN = [
+    'layer_decay=1', 'freeze_bn=false', 'smoothing=0', 'ema_decay=null', 'crop_mode=squash',
+    'augmentation={style: resize_crop, color_jitter: 0, hflip: 0.5}']
+TUNED = ['frozen_below=0.3']
+RUNS: dict[str, tuple[str, list[str]]] = {
+    'racnn': (f'racnn_{BACKBONE}', [
+        *TUNED, 'task_args.first_target=extent', 'task_args.peak_half=0.35', 'task_args.proposal_steps=90',
+        'task_args.classification_steps=300', 'task_args.ranking_steps=60', 'model_args.joint=mean', 'model_args.proposal_channels=32', 'model_args.crop_size=320']),
+    'wsdan': (f'wsdan_{BACKBONE}', [*TUNED, 'model_args.refine_threshold=0.4']),
+    'wsban': (f'wsban_{BACKBONE}', [*TUNED, 'model_args.refine_threshold=0.3']),
+    'plain': (BACKBONE, PLAIN),
+    'osme': (f'osme_{BACKBONE}', [
+        *TUNED, 'head_lr_scale=30', 'new_lr_scale=4', 'task_args.mamc_weight=0.2', 'clip_grad=5']),
+    'apinet': (f'apinet_{BACKBONE}', [
+        *TUNED, 'batch_size=64', 'lr=0.014', 'images_per_class=2', 'task_args.plain_weight=1', 'task_args.ranking_weight=5']),
+    'baseline': (BACKBONE, TUNED),
+}
+
+
+def command(name: str, options: argparse.Namespace) -> list[str]:
+    """The `fgvc-zoo train` of one run."""
+    model, changes = RUNS[name]
+    words = [
+        sys.executable, '-m', 'fgvc_zoo_cli', 'train', '--model', model, '--data', options.data, '--output', str(options.output / name),
+        '--pretrained-backbone', str(options.backbone), '--input-size', str(options.input_size), '--epochs', str(options.epochs), '--seed', str(options.seed),
+        '--workers', str(options.workers), '--train-split', options.train_split]
+    if options.train_split == 'fit':
+        words += ['--eval-split', 'holdout', '--eval-every', str(options.epochs)]
+    words += ['--amp', options.amp] if options.amp else []
+    words += ['--compile'] if name in options.compile else []
+    return words + [word for change in changes + options.changes for word in ('--set', change)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', required=True, help='cub200:PATH')
+    parser.add_argument('--backbone', type=Path, required=True, help=f'ImageNet weights of {BACKBONE}, with keys as in timm')
+    parser.add_argument('--output', type=Path, required=True)
+    parser.add_argument('--epochs', type=int, default=10)
+    parser.add_argument('--input-size', type=int, default=448)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--amp', default='bf16')
+    parser.add_argument('--workers', type=int, default=3, help='processes that load images, for each run')
+    parser.add_argument('--train-split', default='train', choices=['train', 'fit'], help="'fit' measures on the held-out fifth")
+    parser.add_argument('--runs', nargs='+', default=list(RUNS), choices=list(RUNS))
+    parser.add_argument('--compile', nargs='*', default=[], choices=list(RUNS), help='runs whose backbone is compiled')
+    parser.add_argument('--set', dest='changes', action='append', default=[], help='key=value of every recipe')
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    running = {}
+    for name in options.runs:
+        log = open(options.output / f'{name}.log', 'w', encoding='utf-8')  # noqa: SIM115  (the process writes it)
+        running[name] = subprocess.Popen(command(name, options), stdout=log, stderr=subprocess.STDOUT)
+    failed = []
+    while running:
+        name = next(iter(running))
+        try:
+            status = running[name].wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            running[name] = running.pop(name)  # look at the next one
+            continue
+        del running[name]
+        if status:
+            failed.append(name)
+        else:
+            halve(options.output / name / 'model.safetensors')
+        print(f'{name} {"failed" if status else "done"}', flush=True)
+    return int(bool(failed))
+
+
+def halve(path: Path) -> None:
+    """Rewrite weights in half precision."""
+    part = path.with_suffix('.part')
+    save_file({key: value.half() if value.is_floating_point() else value for key, value in load_file(path).items()}, part)
+    part.replace(path)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
