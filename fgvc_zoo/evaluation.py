@@ -47,8 +47,8 @@ def evaluate(
         In percent: `top1`, `top5`, `mean_per_class`; for a model with `forward_passes` the same three for each of its parts and for
         `combined`, and, where it has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the predicted
         probabilities; `per_class` accuracies by name; `confusions`, the most frequent wrong pairs;
-        `predicted`, the class of the highest probability of every image, in the order of the data set, so that two models can be compared
-        image by image.
+        `correct`, one character an image in the order of the data set, '1' where its class has the highest probability, so that two models
+        can be compared image by image.
     """
     model.eval()
     logits: dict[str, list[Tensor]] = {}
@@ -89,7 +89,7 @@ def evaluate(
     wrong = Counter(
         (dataset.class_names[int(t)], dataset.class_names[int(p)])
         for t, p in zip(truth, predicted, strict=True) if t != p)
-    metrics['predicted'] = predicted.tolist()
+    metrics['correct'] = ''.join('1' if right else '0' for right in (predicted == truth).tolist())
     metrics['confusions'] = [dict(true=t, predicted=p, count=count) for (t, p), count in wrong.most_common(10)]
     return metrics
 
