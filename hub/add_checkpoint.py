@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
-from fgvc_zoo.hub import update_manifest
+from fgvc_zoo.publishing import update_manifest
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.saving import portable_args, save_config

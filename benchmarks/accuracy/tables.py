@@ -15,7 +15,7 @@ import timm
 
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.hub import COMPARABLE
+from fgvc_zoo.publishing import COMPARABLE
 from fgvc_zoo.models import METHODS
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.cli._common import choose_device, progress_bar
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import evaluate, parts_of, result_record, write_json
-from fgvc_zoo.hub import golden_logits
+from fgvc_zoo.publishing import golden_logits
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
 from fgvc_zoo.recipes import recipe_for
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.hub import compare, find_checkpoint, is_staged, publish, stage, stage_checkpoint
+from fgvc_zoo.publishing import compare, find_checkpoint, is_staged, publish, stage, stage_checkpoint
 
 _SIGNS = {'added': '+', 'changed': '~', 'removed': '-', 'unchanged': '='}
 

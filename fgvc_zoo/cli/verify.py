@@ -12,7 +12,7 @@ from rich.table import Table
 from fgvc_zoo._transfer import download
 from fgvc_zoo.cli import evaluate
 from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.hub import CHECKSUMS, RESULT, check
+from fgvc_zoo.publishing import CHECKSUMS, RESULT, check
 
 
 def run(

@@ -19,7 +19,7 @@ from torch import Tensor
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._transfer import sha256
 from fgvc_zoo.checkpoints import golden_input
-from fgvc_zoo.hub.card import render_card
+from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
 from fgvc_zoo.saving import portable_args
 

@@ -12,7 +12,7 @@ import yaml
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.checkpoints import FOLDER, MANIFEST, Checkpoint, load_manifest
-from fgvc_zoo.hub.staging import COMPARABLE, WEIGHTS, stage
+from fgvc_zoo.publishing.staging import COMPARABLE, WEIGHTS, stage
 from fgvc_zoo.loading import load_model
 from fgvc_zoo.saving import save_config
 

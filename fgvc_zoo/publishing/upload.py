@@ -14,7 +14,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._transfer import LOG_IN, git_sha1, hub_errors, sha256
-from fgvc_zoo.hub.staging import CHECKSUMS, OPTIONAL, WEIGHTS, check
+from fgvc_zoo.publishing.staging import CHECKSUMS, OPTIONAL, WEIGHTS, check
 
 _WAITS = (1.0, 3.0)  # seconds before another attempt at what huggingface_hub itself does not try again
 _LONGEST_WAIT = 30.0  # seconds that the Hub may ask for
