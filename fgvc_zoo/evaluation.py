@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.ops import box_iou
 
+from fgvc_zoo._files import sha256
 from fgvc_zoo.data import BalancedSampler, ImageDataset, image_size
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.version import __version__
@@ -217,18 +215,9 @@ def result_record(
         seconds: float,
 ) -> dict[str, Any]:
     """A published figure: what was measured, on what, how, and with which weights."""
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ''
     versions = dict(
         fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version())
     return dict(
         model=model, method=method, backbone=backbone, data=data, split=split, seed=seed, input_size=input_size, epochs=epochs,
-        metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=digest, seconds=round(seconds, 1))
-
-
-def write_json(path: str | Path, record: Any) -> None:
-    """Write JSON whole or not at all."""
-    path = Path(path)
-    part = path.with_name(f'.{path.name}.part')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
+        metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=sha256(weights) if weights else '',
+        seconds=round(seconds, 1))

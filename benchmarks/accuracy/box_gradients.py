@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from fgvc_zoo._files import write_json
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import write_json
 from fgvc_zoo.layers import attended_crop
 from fgvc_zoo.loading import eval_transform_for, load_model
 from fgvc_zoo.losses import true_class_probability

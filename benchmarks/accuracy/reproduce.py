@@ -11,9 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
+from fgvc_zoo._files import write_json
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, write_json
+from fgvc_zoo.evaluation import evaluate
 from fgvc_zoo.loading import eval_transform_for, load_model
 
 ROOT = Path(__file__).parents[2]

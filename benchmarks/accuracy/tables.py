@@ -15,8 +15,8 @@ import timm
 
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.publishing import COMPARABLE
 from fgvc_zoo.models import METHODS
+from fgvc_zoo.publishing import COMPARABLE
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_range
 from fgvc_zoo.data.seeding import derive_seed
 
 
@@ -34,9 +34,8 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
     """
 
     def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        if batch_size < 1 or not 0 <= rank < world:
-            raise UserError(
-                f'batch_size must be at least 1 and rank in [0, world), not {batch_size=}, {rank=}, {world=}')
+        check_range('batch_size', batch_size, 1)
+        check_range('rank', rank, 0, world, exclude=(world,))
         if length < batch_size * world:
             raise UserError(
                 f'there are {length} images, fewer than one step of {batch_size * world}; use a smaller batch size')
@@ -55,8 +54,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         Raises:
             UserError: `start` lies outside the epoch.
         """
-        if not 0 <= start <= self.per_rank:
-            raise UserError(f'cannot start at image {start} of an epoch that has {self.per_rank} for each process')
+        check_range('start', start, 0, self.per_rank)
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
@@ -98,7 +96,8 @@ class BalancedSampler(EpochSampler):
     def __init__(
             self, targets: Sequence[int], batch_size: int, images_per_class: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         super().__init__(len(targets), batch_size, seed, rank, world)
-        if images_per_class < 1 or batch_size % images_per_class:
+        check_range('images_per_class', images_per_class, 1)
+        if batch_size % images_per_class:
             raise UserError(f'batch_size {batch_size} must be a multiple of images_per_class {images_per_class}')
         labels = torch.as_tensor(targets)
         self.members = [members for label in labels.unique().tolist() for members in [(labels == label).nonzero()[:, 0]]]

@@ -5,8 +5,8 @@ A staged folder holds what timm and transformers read (`model.safetensors`, `con
 of a fixed image) and `checksums.json`.
 """
 
-from fgvc_zoo.publishing.upload import Published, compare, publish
 from fgvc_zoo.publishing.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage
+from fgvc_zoo.publishing.upload import Published, compare, publish
 from fgvc_zoo.publishing.zoo import find_baseline, find_checkpoint, stage_checkpoint, update_manifest
 
 __all__ = [

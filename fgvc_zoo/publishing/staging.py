@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +11,18 @@ from typing import Any
 import torch
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._transfer import sha256
+from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json, write_text
 from fgvc_zoo.checkpoints import golden_input
-from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.saving import portable_args
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
-COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # what two result files must share to stand next to each other
+COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg', LEADERBOARD)
 _TOLERANCE = 2e-3  # of golden logits, between machines
@@ -84,30 +82,36 @@ def stage(
     recipe = record['recipe'] or (yaml.safe_load(recipe_file.read_text(encoding='utf-8')) if recipe_file else None)
     entry = _leaderboard_entry(record, benchmark) if benchmark else None
 
+    def write_weights(part: Path) -> None:
+        if rounded:
+            save_file(state, part, metadata={'format': 'pt'})
+        else:
+            shutil.copyfile(source / WEIGHTS, part)
+
     writers: dict[str, Callable[[Path], Any]] = {
-        WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}) if rounded else shutil.copyfile(source / WEIGHTS, path),
-        'config.json': lambda path: _write_json(path, config),
-        'labels.txt': lambda path: path.write_text('\n'.join(config['label_names']) + '\n', encoding='utf-8'),
-        RESULT: lambda path: _write_json(path, record),
-        GOLDEN: lambda path: save_file({'logits': logits}, path, metadata=_golden_metadata(model)),
+        WEIGHTS: lambda path: atomic_write(path, write_weights),
+        'config.json': lambda path: write_json(path, config),
+        'labels.txt': lambda path: write_text(path, '\n'.join(config['label_names']) + '\n'),
+        RESULT: lambda path: write_json(path, record),
+        GOLDEN: lambda path: atomic_write(path, lambda part: save_file({'logits': logits}, part, metadata=_golden_metadata(model))),
     }
     if recipe:
-        writers['recipe.yaml'] = lambda path: path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding='utf-8')
+        writers['recipe.yaml'] = lambda path: write_text(path, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     if entry:
-        writers[LEADERBOARD] = lambda path: path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding='utf-8')
+        writers[LEADERBOARD] = lambda path: write_text(path, yaml.safe_dump(entry, sort_keys=False))
     if compared:
-        writers['baseline.json'] = lambda path: _write_json(path, compared)
+        writers['baseline.json'] = lambda path: write_json(path, compared)
     if picture:
-        writers[shown] = lambda path: shutil.copyfile(picture, path)
+        writers[shown] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
     card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
-    writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
+    writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():
-        _write(folder / name, write)
+        write(folder / name)
     for name in set(OPTIONAL) - set(writers):
         (folder / name).unlink(missing_ok=True)
     sums = {name: sha256(folder / name) for name in sorted(writers)}
-    _write(folder / CHECKSUMS, lambda path: _write_json(path, sums))
+    write_json(folder / CHECKSUMS, sums)
     return folder
 
 
@@ -227,27 +231,7 @@ def _read_weights(path: Path, full: bool) -> tuple[dict[str, Tensor], bool]:
     if full:
         return state, False
     rounded = any(value.dtype == torch.float32 for value in state.values())
-    state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    state = half_precision(state)
     if any(not value.isfinite().all() for value in state.values()):
         raise UserError(f"half precision cannot hold the weights in '{path}'; give --full")
     return state, rounded
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(temporary path)` and rename the file to `path`."""
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.chmod(0o644)  # safetensors writes files that only their owner may read
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise UserError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}; free some space or choose another "
-                        "folder") from error
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-
-

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from fgvc_zoo.training.checkpoint import atomic_write
+from fgvc_zoo._files import atomic_write
 
 
 class History:

@@ -18,7 +18,7 @@ from typing import Any
 import timm
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -26,17 +26,19 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._files import atomic_write, cpu_state_dict, write_json
 from fgvc_zoo._memory import keep_freed_memory
+from fgvc_zoo._progress import progress_bar
 from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
-from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
 from fgvc_zoo.tasks import TASKS, create_task
-from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
+from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import build_model, parameter_groups, test_dataset, train_dataset, train_loader, train_mode, train_sampler
+from fgvc_zoo.training.setup import build_model, parameter_groups, train_dataset, train_loader, train_mode, train_sampler
 from fgvc_zoo.version import __version__
 
 CHECKPOINT_SECONDS = 300
@@ -96,7 +98,8 @@ class _Run:
         self.model = build_model(config.model, recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
-        self.eval_dataset = test_dataset(config.data, config.eval_split, cfg) if config.eval_split else None
+        self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
+                             if config.eval_split else None)
 
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # our sampler shards the images between processes and knows where to resume, so Accelerate leaves the loader alone
@@ -170,7 +173,7 @@ class _Run:
     def _export(self) -> None:
         """config.json and model.safetensors, for timm and transformers."""
         atomic_write(self.folder / 'model.safetensors', lambda path: save_file(cpu_state_dict(self.final_model), path))
-        atomic_write(self.folder / 'config.json', lambda path: save_config(self.model, path, self.class_names))
+        save_config(self.model, self.folder / 'config.json', self.class_names)
 
     def _describe(self) -> None:
         """run.json: everything needed to repeat the run."""
@@ -179,7 +182,7 @@ class _Run:
             config=config, command=self.config.command, images=len(self.dataset), classes=len(self.class_names),
             versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
             device=str(self.accelerator.device), processes=self.accelerator.num_processes)
-        atomic_write(self.folder / 'run.json', lambda path: path.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8'))
+        write_json(self.folder / 'run.json', record)
 
     # ---- loop
 
@@ -187,12 +190,10 @@ class _Run:
         main = self.accelerator.is_main_process
         if main:
             self._describe()
-        with Progress(
-                TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn('{task.fields[parts]}'), disable=not (self.config.progress and main)) as bar:
+        with progress_bar(self.config.progress and main, details=True) as bar:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
-            shown = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, parts='')
+            shown = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
             while self.epoch < self.recipe.epochs:
                 self._train_epoch(bar, shown)
                 self._finish_epoch()
@@ -210,7 +211,7 @@ class _Run:
             if wanted is None:
                 wanted = fits_in_memory(cache_bytes(dataset.paths, size))
             if wanted:
-                shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), parts='')
+                shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
                 dataset.cache(size, progress=partial(_advance, bar, shown))
                 bar.remove_task(shown)
 
@@ -233,7 +234,7 @@ class _Run:
                 self.seconds += now - saved
                 self._save()
                 saved = time.monotonic()
-            bar.update(shown, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', parts=self._describe_step())
+            bar.update(shown, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
         self.seconds += time.monotonic() - saved
 
     def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:

@@ -186,11 +186,11 @@ def test_rotated_photographs_are_turned_upright(call, run_folder, tmp_path):
 
 
 def test_interrupt_leaves_no_traceback(call, run_folder, photos, monkeypatch):
-    import fgvc_zoo.cli.predict as module
+    from fgvc_zoo import loading
 
     def stop(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(module, 'load_model', stop)
+    monkeypatch.setattr(loading, 'load_model', stop)
     status, out, err = call('predict', photos, '--model', run_folder)
     assert status == 130
     assert 'Traceback' not in out + err

@@ -45,7 +45,9 @@ def test_replace_reaches_one_level_down():
     ({'augmentation.scales': 1}, "did you mean 'scale'"),
     ({'lr.x': 1}, 'has no parts'),
     ({'epochs': 0}, 'above 0'),
-    ({'smoothing': 1.0}, r'smoothing must be in \[0, 1\]'),
+    ({'smoothing': 1.0}, r'smoothing must be in \[0, 1\), not 1\.0'),
+    ({'lr': '1e-3'}, "lr must be above 0, not '1e-3'"),  # YAML reads a number without a point as a string
+    ({'min_lr': -0.1}, r'min_lr must be in \[0, 1\]'),
     ({'layer_decay': 0}, r'layer_decay must be in \(0, 1\]'),
 ])
 def test_bad_values_are_named(changes, words):
