@@ -17,6 +17,7 @@ from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
 from fgvc_zoo.models import METHODS
 from fgvc_zoo.publishing import COMPARABLE
+from fgvc_zoo.tasks import task_settings
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -62,8 +63,9 @@ def seed_table(results: list[dict[str, Any]]) -> str:
     """One row for each training that was repeated with other seeds: its accuracies, their mean, the share of errors removed."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (_order(result), result['seed'])):
+        # other settings are another training; older files leave out task settings that are defaults, and call osme's task mamc
         settings = {key: value for key, value in result['recipe'].items() if value is not None}
-        # other settings are another training
+        settings.update(task=result['method'], task_args={**task_settings(result['method']), **settings['task_args']})
         groups.setdefault((*_key(result), result['method'], json.dumps(settings, sort_keys=True)), []).append(result)
     groups = {key: group for key, group in groups.items() if len(group) > 1}
     mean = {key: sum(result['metrics']['top1'] for result in group) / len(group) for key, group in groups.items()}

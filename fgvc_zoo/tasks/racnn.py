@@ -1,9 +1,9 @@
 """How RA-CNN is trained: its networks and its attention proposals in turns.
 
 Fu et al., CVPR 2017. First the proposal networks learn to point at where the maps respond most. Then two phases alternate: the networks and
-classifiers learn to classify what the proposals show them, and the proposals learn to show finer scales what makes them surer of
-the true class than the scale before. What a phase does not train gets no gradient at all, and its batch norms do not move in the
-phases that do not train them.
+classifiers learn to classify the regions that are proposed, and the proposals learn to choose regions to which the finer scale assigns
+a higher probability of the true class than the scale before. Parameters that a phase does not train get no gradient, and the running
+statistics of their batch norms stay as they are.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from timm.task import TrainingTask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, check_range
+from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
-from fgvc_zoo.tasks._centers import gather
+from fgvc_zoo.tasks.base import MethodTask, gather
 
 
-class RACNNTask(TrainingTask):
+class RACNNTask(MethodTask):
     """RA-CNN's training step.
 
     `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K) of all scales together) and the parts `ce1`, `ce2`
@@ -45,8 +44,6 @@ class RACNNTask(TrainingTask):
     of the `window` before) or after its largest number of steps; one that is shorter than two windows always runs its whole length.
     The defaults suit runs of some 400 steps: with none settled early, 360 of them are 45 + 90 + 30 + 90 + 30 + 75.
 
-    With several processes the trainer must allow parameters without gradient (DistributedDataParallel's `find_unused_parameters`), which
-    `trains_in_turns` tells it.
     Gradient checkpointing would run the held networks' batch norms in training mode, so it does not go with the ranking phase.
 
     Args:
@@ -68,7 +65,9 @@ class RACNNTask(TrainingTask):
         UserError: The model is not an RACNN with classes, or a number is out of range.
     """
 
-    trains_in_turns = True
+    model_class = RACNN
+    trainable_module: RACNN
+    has_phases = True
 
     def __init__(
             self,
@@ -85,17 +84,13 @@ class RACNNTask(TrainingTask):
             window: int = 20,
             tolerance: float = 0.01,
     ) -> None:
-        if not isinstance(model, RACNN) or model.num_classes == 0:
-            raise UserError("the task 'racnn' trains an RA-CNN model with classes, such as racnn_tf_efficientnet_lite0")
         lengths = dict(proposal_steps=proposal_steps, ranking_steps=ranking_steps)
         for name, value, least in (*((key, steps, 0) for key, steps in lengths.items()),
                                    ('classification_steps', classification_steps, 1), ('window', window, 1)):
             check_range(name, value, least)
         check_range('margin', margin, 0, 1)
         check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
-        super().__init__(verbose=False)
-        self.trainable_module: RACNN = model
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        super().__init__(model, smoothing)
         self.margin = margin
         self.detach_coarse = detach_coarse
         self.peak_half = peak_half
@@ -108,28 +103,28 @@ class RACNNTask(TrainingTask):
         self.steps = 0  # of this phase
         self.recent: list[float] = []  # the phase's last losses, at most two windows
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         model = self.trainable_module
         if self.phase == 'classification':
-            found = model.forward_parts(input, learn_boxes=False)
+            scales = model.forward_parts(images, learn_boxes=False)
         else:
             with held(child for name, child in model.named_children() if name != 'proposals'):
-                found = model.forward_parts(input, learn_boxes=self.phase == 'ranking')
-        output = model.fuse([descriptor.detach() for descriptor in found.descriptors])
-        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, found.maps[:-1], strict=True)]
-        wanted = [peak_squares(features, self.peak_half) for features in found.maps[:-1]]
-        losses = {f'ce{index + 1}': self.criterion(logits, target) for index, logits in enumerate(found.logits)}
-        losses['fusion'] = self.criterion(output, target)
-        classification = torch.stack(list(losses.values())).sum()
-        losses['rank'] = inter_scale_ranking_loss(found.logits, target, self.margin, self.detach_coarse)
-        losses['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
+                scales = model.forward_parts(images, learn_boxes=self.phase == 'ranking')
+        output = model.fuse([descriptor.detach() for descriptor in scales.descriptors])
+        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, scales.maps[:-1], strict=True)]
+        peaks = [peak_squares(features, self.peak_half) for features in scales.maps[:-1]]
+        parts = {f'ce{index + 1}': self.criterion(logits, targets) for index, logits in enumerate(scales.logits)}
+        parts['fusion'] = self.criterion(output, targets)
+        classification = torch.stack(list(parts.values())).sum()
+        parts['rank'] = inter_scale_ranking_loss(scales.logits, targets, self.margin, self.detach_coarse)
+        parts['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(peaks, 1), beta=0.1, reduction='sum') / len(images)
         if self.follows:
-            classification = classification + losses['proposal']
-        objectives = dict(proposal=losses['proposal'], classification=classification, ranking=self.ranking_weight * losses['rank'])
+            classification = classification + parts['proposal']
+        objectives = dict(proposal=parts['proposal'], classification=classification, ranking=self.ranking_weight * parts['rank'])
         loss = objectives[self.phase]
         if self.training:
             self._count(loss)
-        return dict(loss=loss, output=output, **{name: value.detach() for name, value in losses.items()})
+        return loss, output, parts
 
     def _count(self, loss: Tensor) -> None:
         """Count a step of the phase, and begin the next phase if it was the last one; the same on every process."""
@@ -164,9 +159,9 @@ class RACNNTask(TrainingTask):
             for which the finer scale's is higher. `scale2_side`, ...: mean side of what the scale sees, as a share of the image's.
             `scale2_spread`, ...: standard deviation over the images of that region's centre, in unit coordinates.
         """
-        found = self.trainable_module.forward_parts(images)
-        probability = torch.stack([true_class_probability(logits, targets) for logits in found.logits])
-        low, high = found.boxes[..., :2], found.boxes[..., 2:]
+        scales = self.trainable_module.forward_parts(images)
+        probability = torch.stack([true_class_probability(logits, targets) for logits in scales.logits])
+        low, high = scales.boxes[..., :2], scales.boxes[..., 2:]
         values = {f'scale{index + 1}_probability': value for index, value in enumerate(probability.mean(1))}
         for index, share in enumerate((probability[1:] > probability[:-1]).float().mean(1)):
             values[f'scale{index + 2}_above_scale{index + 1}'] = share
@@ -177,10 +172,10 @@ class RACNNTask(TrainingTask):
 
 @contextmanager
 def held(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, modules compute as in inference and what they compute leads no gradient to their parameters, only through them."""
-    top = list(modules)
-    parts = {part: part.training for module in top for part in module.modules()}
-    learning = [parameter for module in top for parameter in module.parameters() if parameter.requires_grad]
+    """Freeze these modules: eval mode, no parameter gradients. Gradients still flow through them to their inputs."""
+    frozen = list(modules)
+    parts = {part: part.training for module in frozen for part in module.modules()}
+    learning = [parameter for module in frozen for parameter in module.parameters() if parameter.requires_grad]
     for part in parts:
         part.training = False
     for parameter in learning:

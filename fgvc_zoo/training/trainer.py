@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
-from fgvc_zoo.tasks import TASKS, create_task
+from fgvc_zoo.tasks import TASKS, create_task, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
@@ -73,6 +73,9 @@ def train(config: TrainConfig) -> Path:
     Raises:
         UserError: The folder holds another run, the data or the model cannot be used, the loss is no longer finite, or the disk is full.
     """
+    # written in full: a run's record must not change when a default does
+    recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
+    config = replace(config, recipe=recipe)
     folder = Path(config.output)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not config.resume:
@@ -86,9 +89,9 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder, self.recipe = config, folder, config.recipe
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        in_turns = getattr(TASKS.get(config.recipe.task), 'trains_in_turns', False)
+        has_phases = getattr(TASKS[config.recipe.task], 'has_phases', False)
         self.accelerator = Accelerator(
-            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=in_turns)])
+            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_phases)])
         if cpu:
             keep_freed_memory()
         torch.manual_seed(config.seed)

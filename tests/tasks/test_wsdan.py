@@ -67,33 +67,11 @@ def test_every_parameter_learns_and_centres_do_not(batch):
     assert not task.centers.requires_grad
 
 
-def test_state_round_trip(batch):
-    images, targets = batch
-    _, task = make()
-    task(images, targets)
-    _, other = make()
-    other.load_task_state(task.get_task_state())
-    torch.testing.assert_close(other.centers, task.centers)
-    assert 'centers' not in task.trainable_module.state_dict()
-
-
-def test_refuses_other_models():
-    with pytest.raises(UserError, match='trains a WS-DAN model'):
-        create_task('wsdan', timm.create_model('test_resnet'))
+def test_refuses_unknown_names():
     with pytest.raises(UserError, match="did you mean 'wsdan'"):
         create_task('wsdam', timm.create_model('test_resnet'))
     with pytest.raises(UserError, match="did you mean 'center_beta'"):
         make(centre_beta=1)
-
-
-def test_fp16_like_ranges_stay_finite_under_autocast(batch):
-    images, targets = batch
-    _, task = make()
-    for scale in (0.0, 1.0, 1e4):
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            result = task(images * scale, targets)
-        result['loss'].backward()
-        assert result['loss'].isfinite()
 
 
 TWO_PROCESSES = '''
