@@ -69,7 +69,7 @@ def _is_intact(path: Path) -> bool:
 def hub_errors(what: str) -> Iterator[None]:
     """Turn errors of the Hub, of its client and of the connection into a `UserError`.
 
-    The original error is not chained: it can quote what the server said, and so the token.
+    The original error is not chained: it can quote the server's message, which can contain the token.
 
     Args:
         what: Beginning of the sentence: "'x' could not be fetched".
@@ -120,19 +120,19 @@ def _reason(error: BaseException) -> str | None:
 
 def _reason_of_status(error: HfHubHTTPError) -> str:
     status = error.response.status_code
-    said = (error.server_message or '').split('\n')[0] or error.response.reason_phrase
+    message = (error.server_message or '').split('\n')[0] or error.response.reason_phrase
     if status == 401:
         return f'the token is not valid; {LOG_IN}'
     if status == 403:
-        return f'the token does not allow it ({said}); use one with the right to write there'
+        return f'the token does not allow it ({message}); use one with the right to write there'
     if status in (409, 412):
-        return f'somebody changed it at the same time ({said}); look at it and try again'
+        return f'somebody changed it at the same time ({message}); look at it and try again'
     if status == 429:
         seconds = error.response.headers.get('retry-after')
         return f"there were too many requests; try again {f'in {seconds} seconds' if seconds else 'later'}"
     if status >= 500:
         return f'the Hub has trouble ({status} {error.response.reason_phrase}); try again later'
-    return f'the Hub refused ({status}: {said})'
+    return f'the Hub refused ({status}: {message})'
 
 
 def _without_token(text: str) -> str:

@@ -37,7 +37,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
-        download(name.removeprefix('hf-hub:'), ('config.json',))  # timm does not look whether it is intact
+        download(name.removeprefix('hf-hub:'), ('config.json',))  # timm does not check that it is intact
         model = create_model(name, pretrained=True)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))

@@ -1,4 +1,4 @@
-"""From a model to a folder that timm, transformers and this package load."""
+"""Save a model as a folder that timm, transformers and this package load."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
 def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None = None) -> None:
     """Write timm's config.json so that transformers reads it too.
 
-    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). Where the
-    backbone's first weights came from is left out: whoever loads the model must not fetch them again.
+    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). The source of
+    the backbone's first weights is left out, so that loading the model does not download them again.
     """
     named = dict(label_names=list(label_names)) if label_names else None
 

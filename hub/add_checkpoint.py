@@ -62,8 +62,8 @@ def main() -> None:
 
     dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
     metrics = evaluate(model, dataset, workers=1)
-    if found := diagnose(task, dataset, workers=1):
-        metrics['diagnosis'] = found
+    if diagnosis := diagnose(task, dataset, workers=1):
+        metrics['diagnosis'] = diagnosis
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
     usual = load_recipe(config['recipe']['name'], config['data'])
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def own_args(model: TimmModel) -> dict[str, Any]:
-    """What these weights need of the architecture, without what timm's users choose anew."""
+    """The model arguments that these weights need, without those that timm's users choose."""
     return {key: value for key, value in portable_args(model._model_args).items() if key not in ('in_chans', 'global_pool')}
 
 

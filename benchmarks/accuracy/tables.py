@@ -38,8 +38,8 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
         metrics = result['metrics']
         removed = _removed(result['method'], metrics['top1'], baselines.get(_key(result)))
         parts = ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined')
-        found = metrics.get('localization')
-        boxes = f"{found['iou50']:.0f} % (a central box: {found['central_box_iou50']:.0f} %)" if found else '-'
+        overlap = metrics.get('localization')
+        boxes = f"{overlap['iou50']:.0f} % (a central box: {overlap['central_box_iou50']:.0f} %)" if overlap else '-'
         lines.append('| ' + ' | '.join([
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
             f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')

@@ -67,18 +67,18 @@ def stage(
     config = _read_config(source / 'config.json', model.num_classes)
     record = _read_result(result or source / RESULT)
     _check_measured(record, model, source)
-    baseline = baseline or _there(source / 'baseline.json')
+    baseline = baseline or _if_file(source / 'baseline.json')
     compared = _read_result(baseline) if baseline else None
     if compared:
         _check_comparable(record, compared)
-    picture = picture or _there(source / 'attention.png')
-    shown = f'attention{picture.suffix.lower()}' if picture else ''
-    if picture and (shown not in OPTIONAL or not picture.is_file()):
+    picture = picture or _if_file(source / 'attention.png')
+    picture_name = f'attention{picture.suffix.lower()}' if picture else ''
+    if picture and (picture_name not in OPTIONAL or not picture.is_file()):
         raise UserError(f"'{picture}' is not a picture for the card; give a .png or .jpg file")
     state, rounded = _read_weights(source / WEIGHTS, full)
     model.load_state_dict(state)
     logits = golden_logits(model)
-    recipe_file = _there(source / 'recipe.yaml')
+    recipe_file = _if_file(source / 'recipe.yaml')
     recipe = record['recipe'] or (yaml.safe_load(recipe_file.read_text(encoding='utf-8')) if recipe_file else None)
     entry = _leaderboard_entry(record, benchmark) if benchmark else None
 
@@ -102,8 +102,8 @@ def stage(
     if compared:
         writers['baseline.json'] = lambda path: write_json(path, compared)
     if picture:
-        writers[shown] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
-    card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
+        writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
+    card = render_card(repo_id, config, record, compared, license or '', about, picture_name, rounded, files=sorted(writers))
     writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():
@@ -165,7 +165,7 @@ def _golden_metadata(model: TimmModel) -> dict[str, str]:
                       'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
 
 
-def _there(path: Path) -> Path | None:
+def _if_file(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 

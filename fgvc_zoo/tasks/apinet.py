@@ -1,4 +1,4 @@
-"""How API-Net is trained: on pairs of images that look alike, each seen through its own and through the other's gate.
+"""How API-Net is trained: on pairs of images that look alike, each classified under its own and under the other's gate.
 
 Zhuang et al., arXiv 2002.10191. Every image of a batch is paired with the nearest of its class and the nearest of another class. A
 pair makes a mutual vector, that makes a gate for each image, and each image is classified under both gates. The loss asks for

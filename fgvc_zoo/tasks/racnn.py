@@ -156,7 +156,7 @@ class RACNNTask(MethodTask):
 
         Returns:
             `scale1_probability`, ...: mean probability of the true class. `scale2_above_scale1`, ...: share of the images, in [0, 1],
-            for which the finer scale's is higher. `scale2_side`, ...: mean side of what the scale sees, as a share of the image's.
+            for which the finer scale's is higher. `scale2_side`, ...: mean side of the scale's region, as a share of the image's.
             `scale2_spread`, ...: standard deviation over the images of that region's centre, in unit coordinates.
         """
         scales = self.trainable_module.forward_parts(images)

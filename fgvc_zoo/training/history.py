@@ -14,8 +14,8 @@ class History:
 
     Args:
         folder: The run folder.
-        rows: Rows of earlier epochs, when a run goes on; the files are written anew from them, so that epochs which a killed
-            run had finished after its last checkpoint do not appear twice.
+        rows: Rows of earlier epochs, when a run is resumed. The files are rewritten from them, so that epochs that a killed
+            run finished after its last checkpoint do not appear twice.
     """
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]] | None = None) -> None:

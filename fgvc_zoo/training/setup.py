@@ -24,7 +24,7 @@ from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
 def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone: bool | str) -> TimmModel:
     """A model to train: this zoo's, or any timm model.
 
-    Its pretrained_cfg says what the run will use (input size, crop, class names), so that whoever loads it later needs no more.
+    Its pretrained_cfg holds the input size and crop of the run, so that loading it later needs no recipe.
 
     Args:
         name: Registered name.

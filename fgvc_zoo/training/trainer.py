@@ -1,8 +1,8 @@
 """The training loop: one task, one recipe, one data set, on Hugging Face Accelerate.
 
 Every random draw is a function of the seed and of where the run stands: the order of the images of (seed, epoch), an image's
-augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that was killed and
-resumed ends with the weights of one that was not.
+augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that is killed and
+resumed ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -149,10 +149,10 @@ class _Run:
     def _load(self) -> None:
         state = load_state(self.folder / CHECKPOINT)
         # through JSON, so that tuples and lists compare equal
-        wanted = json.loads(json.dumps(self.config.identity()))
-        found = json.loads(json.dumps(state['identity']))
-        if found != wanted:
-            different = [key for key in wanted if found.get(key) != wanted[key]]
+        identity = json.loads(json.dumps(self.config.identity()))
+        saved = json.loads(json.dumps(state['identity']))
+        if saved != identity:
+            different = [key for key in identity if saved.get(key) != identity[key]]
             raise UserError(f"'{self.folder}' holds a run with another {' and '.join(different)}; resume with the same settings "
                             "or choose another folder")
         self.model.load_state_dict(state['model'])
@@ -196,9 +196,9 @@ class _Run:
         with progress_bar(self.config.progress and main, details=True) as bar:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
-            shown = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
+            bar_task = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
             while self.epoch < self.recipe.epochs:
-                self._train_epoch(bar, shown)
+                self._train_epoch(bar, bar_task)
                 self._finish_epoch()
         if main:
             self._export()
@@ -210,15 +210,15 @@ class _Run:
         size = int(1.5 * self.recipe.input_size)  # random crops are cut from it, so more than the input
         size = max(size, int(self.recipe.input_size / self.recipe.crop_pct))
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
-            wanted = self.config.cache
-            if wanted is None:
-                wanted = fits_in_memory(cache_bytes(dataset.paths, size))
-            if wanted:
-                shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
-                dataset.cache(size, progress=partial(_advance, bar, shown))
-                bar.remove_task(shown)
+            cache = self.config.cache
+            if cache is None:
+                cache = fits_in_memory(cache_bytes(dataset.paths, size))
+            if cache:
+                bar_task = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
+                dataset.cache(size, progress=partial(_advance, bar, bar_task))
+                bar.remove_task(bar_task)
 
-    def _train_epoch(self, bar: Progress, shown: TaskID) -> None:
+    def _train_epoch(self, bar: Progress, bar_task: TaskID) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         train_mode(self.prepared, self.model, self.recipe)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
@@ -237,7 +237,7 @@ class _Run:
                 self.seconds += now - saved
                 self._save()
                 saved = time.monotonic()
-            bar.update(shown, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
+            bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
         self.seconds += time.monotonic() - saved
 
     def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
@@ -305,5 +305,5 @@ class _Run:
         return row
 
 
-def _advance(bar: Progress, shown: TaskID, done: int, total: int) -> None:
-    bar.update(shown, completed=done, total=total)
+def _advance(bar: Progress, bar_task: TaskID, done: int, total: int) -> None:
+    bar.update(bar_task, completed=done, total=total)

@@ -140,7 +140,7 @@ def test_balanced_order_is_a_function_of_seed_and_epoch_and_can_start_in_the_mid
 
 
 @pytest.mark.parametrize(
-    ('batch_size', 'images_per_class', 'words'), [(6, 4, 'multiple'), (12, 2, 'wants 6 classes'), (6, 0, 'at least 1')])
+    ('batch_size', 'images_per_class', 'words'), [(6, 4, 'multiple'), (12, 2, 'needs 6 classes'), (6, 0, 'at least 1')])
 def test_impossible_balanced_batches(batch_size: int, images_per_class: int, words: str) -> None:
     with pytest.raises(UserError, match=words):
         BalancedSampler([label for label in range(4) for _ in range(9)], batch_size, images_per_class)
