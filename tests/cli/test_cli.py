@@ -34,7 +34,7 @@ def test_help_and_version_do_not_import_torch():
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     result = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in ('predict', 'evaluate', 'models', 'train'):
+    for command in ('predict', 'evaluate', 'models', 'train', 'publish', 'verify', 'timm'):
         assert command in result.stdout
 
 

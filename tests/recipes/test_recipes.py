@@ -4,6 +4,7 @@ import pytest
 
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe, recipe_for, recipe_names
+from fgvc_zoo.tasks import task_settings
 
 
 def test_every_recipe_loads():
@@ -22,6 +23,15 @@ def test_methods_differ_from_the_baseline_only_where_the_method_does():
             assert baseline[key] == wsdan[key], (data, key)
 
 
+@pytest.mark.parametrize('name', recipe_names())
+@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
+def test_task_settings_are_written_only_where_they_differ_from_the_defaults(name, data):
+    recipe = load_recipe(name, data)
+    defaults = task_settings(recipe.task)
+    assert not [key for key, value in load_recipe(name).task_args.items() if defaults[key] == value]
+    assert recipe.task_args.keys() <= defaults.keys()
+
+
 def test_overrides_of_layout_and_folder(tmp_path):
     path = tmp_path / 'mine.yaml'
     path.write_text('extends: baseline\ndefaults: {task: baseline, lr: 0.5}\n'
@@ -33,10 +43,10 @@ def test_overrides_of_layout_and_folder(tmp_path):
 
 
 def test_replace_reaches_one_level_down():
-    recipe = load_recipe('wsdan').replace(**{'epochs': 3, 'task_args.center_beta': 0.1, 'augmentation.scale': [0.5, 1.0]})
+    recipe = load_recipe('racnn').replace(**{'epochs': 3, 'task_args.margin': 0.1, 'augmentation.scale': [0.5, 1.0]})
     assert recipe.epochs == 3
-    assert recipe.task_args['center_beta'] == 0.1
-    assert recipe.task_args['center_rule'] == 'ema'
+    assert recipe.task_args['margin'] == 0.1
+    assert recipe.task_args['follow_peaks'] is True
     assert recipe.augmentation.scale == (0.5, 1.0)
 
 
