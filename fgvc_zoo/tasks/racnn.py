@@ -36,29 +36,28 @@ class RACNNTask(MethodTask):
         classification   ce1 + ce2 + ... + fusion      trains the networks and classifiers (see also `follow_peaks`)
         ranking          ranking_weight * rank         trains the proposal networks
 
-    The classifier of all scales together learns on descriptors that are held, so each network is trained by its own scale's cross-entropy
-    alone.
+    The classifier of all scales together gets detached descriptors, so each network is trained by its own scale's cross-entropy alone.
 
-    The phases go by the training steps that the task has counted: `proposal` once, then `classification` and `ranking` in turns to the end
-    of the run. A phase ends when its loss has settled (the mean of the last `window` losses is less than a share `tolerance` below that
-    of the `window` before) or after its largest number of steps; one that is shorter than two windows always runs its whole length.
-    The defaults suit runs of some 400 steps: with none settled early, 360 of them are 45 + 90 + 30 + 90 + 30 + 75.
+    The phase depends on the training steps that the task has counted: `proposal` once, then `classification` and `ranking` alternate to the
+    end of the run. A phase ends when its loss has settled (the mean of the last `window` losses is less than a share `tolerance` below the
+    mean of the `window` before) or after its largest number of steps. A phase shorter than two windows always runs its whole length.
+    The defaults suit runs of about 400 steps: if no phase ends early, 360 steps are 45 + 90 + 30 + 90 + 30 + 75.
 
-    Gradient checkpointing would run the held networks' batch norms in training mode, so it does not go with the ranking phase.
+    Gradient checkpointing would run the frozen networks' batch norms in training mode, so it cannot be used with the ranking phase.
 
     Args:
         model: The network.
         smoothing: Label smoothing of the cross-entropies, in [0, 1).
-        margin: Lead in probability that the ranking asks of a finer scale, in [0, 1].
-        detach_coarse: Only raising the finer scale's probability lowers the ranking loss.
+        margin: The ranking loss is 0 where the finer scale's probability is higher by this much, in [0, 1].
+        detach_coarse: No gradient to the coarser scale: only a higher probability at the finer scale lowers the ranking loss.
         peak_half: Half side of the square around a peak, in unit coordinates.
         proposal_steps: Length of the first phase; 0 leaves it out.
         classification_steps: Largest length of a classification phase.
         ranking_steps: Largest length of a ranking phase; 0 never ranks.
-        ranking_weight: Factor of the ranking loss. Where it is large, squares grow to nearly the whole image within some tens of steps.
+        ranking_weight: Factor of the ranking loss. If it is large, squares grow to nearly the whole image within tens of steps.
         follow_peaks: Until the first ranking phase, the classification phase also trains the proposals towards where the maps respond
-            most, since the maps that they read change while the networks learn. In the paper the proposals are held.
-        window: Steps over which losses are averaged to see whether they settled.
+            most, because their input maps change while the networks learn. In the paper the proposals are frozen.
+        window: Steps over which losses are averaged to decide whether they have settled.
         tolerance: Relative improvement below which a loss has settled.
 
     Raises:
@@ -84,10 +83,10 @@ class RACNNTask(MethodTask):
             window: int = 20,
             tolerance: float = 0.01,
     ) -> None:
-        lengths = dict(proposal_steps=proposal_steps, ranking_steps=ranking_steps)
-        for name, value, least in (*((key, steps, 0) for key, steps in lengths.items()),
-                                   ('classification_steps', classification_steps, 1), ('window', window, 1)):
-            check_range(name, value, least)
+        check_range('proposal_steps', proposal_steps, 0)
+        check_range('classification_steps', classification_steps, 1)
+        check_range('ranking_steps', ranking_steps, 0)
+        check_range('window', window, 1)
         check_range('margin', margin, 0, 1)
         check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
         super().__init__(model, smoothing)
