@@ -1,8 +1,5 @@
 """What holds for the task of every method: its results, its state, the models it takes, several processes."""
 
-import subprocess
-import sys
-
 import pytest
 import timm
 import torch
@@ -98,15 +95,6 @@ def test_tasks_of_other_packages(monkeypatch):
 
 
 TWO_PROCESSES = '''
-import sys
-import timm, torch
-import torch.distributed as dist
-import fgvc_zoo
-from fgvc_zoo.tasks import create_task
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
 images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))[4 * rank:4 * rank + 4]
 targets = torch.tensor([0, 1, 0, 1])
 
@@ -138,14 +126,10 @@ for method in ('apinet', 'osme', 'racnn', 'wsban', 'wsdan'):
         for name, gradient in gradients(together, 5).items():
             torch.testing.assert_close(gradient, own[name], rtol=1e-3, atol=1e-6, msg=f'{method} no_sync {name}')
     assert not any('parallel' in name for name in together.state_dict())
-dist.destroy_process_group()
+result = True
 '''
 
 
-def test_prepare_distributed_averages_gradients(tmp_path):
+def test_prepare_distributed_averages_gradients(two_processes):
     """As timm's train.py uses a task: every process has the mean of the gradients of both."""
-    processes = [
-        subprocess.Popen([sys.executable, '-c', TWO_PROCESSES, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    assert two_processes(TWO_PROCESSES) == [True, True]

@@ -1,8 +1,6 @@
 """The MAMC training step against the formula, its health checks, and two processes against one."""
 
 import itertools
-import subprocess
-import sys
 
 import pytest
 import timm
@@ -120,41 +118,26 @@ def test_recipe_fits_the_task(data):
 
 
 TWO_PROCESSES = '''
-import sys
-import timm, torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-import fgvc_zoo
-from fgvc_zoo.tasks import create_task
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
 images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 targets = torch.tensor([0, 1, 2, 1, 0, 2, 1, 1])
-torch.manual_seed(0)
-model = timm.create_model('osme', backbone='test_resnet', num_classes=3, width=8).eval()  # the same features on any split of the batch
+model = timm.create_model('osme', backbone='test_resnet', num_classes=3, width=8)
 task = DistributedDataParallel(create_task('osme', model))
-model.eval()
+model.eval()  # the same features on any split of the batch
 mine = slice(4 * rank, 4 * rank + 4)
-result = task(images[mine], targets[mine])
-result['loss'].backward()
-torch.save(dict(
-    sasc=result['sasc'], sadc=result['sadc'], dasc=result['dasc'],
-    gradients={name: p.grad for name, p in model.named_parameters()}), f'{folder}/{rank}.pt')
-dist.destroy_process_group()
+losses = task(images[mine], targets[mine])
+losses['loss'].backward()
+result = dict(
+    sasc=losses['sasc'], sadc=losses['sadc'], dasc=losses['dasc'], gradients={name: p.grad for name, p in model.named_parameters()})
 '''
 
 
-def test_two_processes_have_the_gradient_of_one(batch, tmp_path):
+def test_two_processes_have_the_gradient_of_one(batch, two_processes):
     model, single = make()
     model.eval()
     expected = single(*batch)
     expected['loss'].backward()
-    processes = [subprocess.Popen([sys.executable, '-c', TWO_PROCESSES, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
-    for rank in range(2):
-        found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+    for result in two_processes(TWO_PROCESSES):
         for name in ('sasc', 'sadc', 'dasc'):
-            torch.testing.assert_close(found[name], expected[name])
+            torch.testing.assert_close(result[name], expected[name])
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(found['gradients'][name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+            torch.testing.assert_close(result['gradients'][name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
