@@ -1,4 +1,4 @@
-"""The one exception type that the command line shows without a traceback, and the checks that raise it most."""
+"""UserError, which the command shows without a traceback, and the checks that raise it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from math import inf
 
 
 class UserError(ValueError):
-    """Something the user can mend. The message is one sentence that says what is wrong and what to do."""
+    """An error that the user can fix. The message is one sentence that says what is wrong and what to do."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A tail for an error message that offers the closest choices.
+    """The end of an error message, with the closest choices.
 
     Args:
         name: What the user wrote.
@@ -25,6 +25,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f", did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for an error message of our own."""
+    return str(error).strip().split('\n')[0]
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise a UserError unless `value` is one of `choices`."""
     if value not in choices:
@@ -32,11 +37,19 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = inf, exclude: Collection[float] = ()) -> None:
-    """Raise a UserError unless low <= value <= high and `value` is none of `exclude`, which opens the range at an end."""
-    if low <= value <= high and value not in exclude:
+    """Raise a UserError unless `value` is a number in [low, high].
+
+    Args:
+        name: What the value is, for the message.
+        value: The value.
+        low: Smallest number allowed.
+        high: Largest number allowed.
+        exclude: Bounds that are not allowed themselves: `exclude=(1,)` makes [0, 1] into [0, 1).
+    """
+    if isinstance(value, (int, float)) and low <= value <= high and value not in exclude:
         return
     if high == inf:
-        wanted = f'{"above" if low in exclude else "at least"} {low}'
+        allowed = f'{"above" if low in exclude else "at least"} {low}'
     else:
-        wanted = f'in {"(" if low in exclude else "["}{low}, {high}{")" if high in exclude else "]"}'
-    raise UserError(f'{name} must be {wanted}, not {value}')
+        allowed = f'in {"(" if low in exclude else "["}{low}, {high}{")" if high in exclude else "]"}'
+    raise UserError(f'{name} must be {allowed}, not {value!r}')

@@ -1,8 +1,7 @@
-"""What crosses the network: downloads that are compared with the Hub's checksums, and its errors in one sentence."""
+"""Downloads from the Hub, compared with its checksums, and the Hub's errors as one sentence."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, first_line
+from fgvc_zoo._files import git_sha1, sha256
 
 LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
 
@@ -30,8 +30,8 @@ LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
 def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Path | None = None) -> Path:
     """Fetch files of a repository into huggingface_hub's cache, all of the same revision.
 
-    huggingface_hub compares a download's length, not its content; here the content is compared too, with the checksum by which the Hub
-    calls it. A damaged file is taken out of the cache, so that it is fetched anew the next time.
+    huggingface_hub checks only the length; we also check the hash. A damaged file is removed from the cache, so that the next call
+    downloads it again.
 
     Args:
         name: 'ORG/NAME', with '@REVISION' for a branch, a tag or a commit.
@@ -52,39 +52,24 @@ def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Pat
         if path.is_symlink() and (files is None or path.name in files) and not _is_intact(path):
             path.resolve().unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-            raise UserError(f"'{path.relative_to(folder)}' of '{name}' was damaged on its way or on this disk: its content is not what the "
-                            "Hub has; it has been taken out of the cache, so try again")
+            raise UserError(f"'{path.relative_to(folder)}' of '{name}' was damaged in transfer or on this disk: its hash is not the Hub's; "
+                            "it has been removed from the cache, so try again")
     return folder
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a file of the cache has the checksum by which its blob is called: sha256 for large files, git's sha1 for others."""
+    """Whether a cached file has the hash that its blob is named after: SHA-256 for large files, the git blob SHA-1 for others."""
     etag = Path(os.readlink(path)).name
     if re.fullmatch('[0-9a-f]{64}', etag):
         return sha256(path) == etag
     return not re.fullmatch('[0-9a-f]{40}', etag) or git_sha1(path) == etag
 
 
-def sha256(path: Path) -> str:
-    """Of a file's content, 64 hex digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def git_sha1(path: Path) -> str:
-    """By which git calls a file's content, 40 hex digits."""
-    content = path.read_bytes()
-    return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
-
-
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
     """Turn errors of the Hub, of its client and of the connection into a `UserError`.
 
-    The original error is not chained: it can quote what the server said, and so the token.
+    The original error is not chained: it can quote the server's message, which can contain the token.
 
     Args:
         what: Beginning of the sentence: "'x' could not be fetched".
@@ -125,7 +110,7 @@ def _reason(error: BaseException) -> str | None:
     if isinstance(error, HfHubHTTPError):
         return _reason_of_status(error)
     if isinstance(error, HTTPError):
-        return f'the connection to the Hub failed ({_first_line(error) or type(error).__name__}); try again'
+        return f'the connection to the Hub failed ({first_line(error) or type(error).__name__}); try again'
     if isinstance(error, OSError) and 'Consistency check failed' in str(error):
         return 'the download ended early; try again'
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
@@ -135,25 +120,21 @@ def _reason(error: BaseException) -> str | None:
 
 def _reason_of_status(error: HfHubHTTPError) -> str:
     status = error.response.status_code
-    said = (error.server_message or '').split('\n')[0] or error.response.reason_phrase
+    message = (error.server_message or '').split('\n')[0] or error.response.reason_phrase
     if status == 401:
         return f'the token is not valid; {LOG_IN}'
     if status == 403:
-        return f'the token does not allow it ({said}); use one with the right to write there'
+        return f'the token does not allow it ({message}); use one with the right to write there'
     if status in (409, 412):
-        return f'somebody changed it at the same time ({said}); look at it and try again'
+        return f'somebody changed it at the same time ({message}); look at it and try again'
     if status == 429:
         seconds = error.response.headers.get('retry-after')
         return f"there were too many requests; try again {f'in {seconds} seconds' if seconds else 'later'}"
     if status >= 500:
         return f'the Hub has trouble ({status} {error.response.reason_phrase}); try again later'
-    return f'the Hub refused ({status}: {said})'
+    return f'the Hub refused ({status}: {message})'
 
 
 def _without_token(text: str) -> str:
     token = get_token()
     return re.sub(r'hf_\w+', 'hf_...', text.replace(token, 'hf_...') if token else text)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split('\n')[0]

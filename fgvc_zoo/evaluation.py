@@ -1,10 +1,7 @@
-"""Measuring a model: accuracies of every pass, localisation, calibration, and the record that a published figure is."""
+"""Measuring a model: accuracies of every pass, localisation, calibration, and the record of a published figure."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.ops import box_iou
 
+from fgvc_zoo._files import sha256
 from fgvc_zoo.data import BalancedSampler, ImageDataset, image_size
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.version import __version__
@@ -76,9 +74,9 @@ def evaluate(
     if has_parts:
         metrics.update({name: accuracies(score, truth) for name, score in scores.items()})
     if boxes and dataset.boxes is not None:
-        seen = torch.stack([
+        true_boxes = torch.stack([
             view_box(box, image_size(path), model.pretrained_cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
-        metrics['localization'] = localization(torch.cat(boxes), seen)
+        metrics['localization'] = localization(torch.cat(boxes), true_boxes)
     probabilities = scores['combined'].softmax(1)
     metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), truth).item()
     metrics['ece'] = calibration_error(probabilities, truth)
@@ -122,8 +120,8 @@ def diagnose(
     loader = DataLoader(dataset, batch_size, sampler=BalancedSampler(dataset.targets, batch_size, 2), num_workers=workers)
     sums: dict[str, float] = {}
     for images, targets in loader:
-        found = check(images.to(device, memory_format=torch.channels_last), targets.to(device))
-        for name, value in found.items():
+        values = check(images.to(device, memory_format=torch.channels_last), targets.to(device))
+        for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value.item()
     return {name: round(value / len(loader), 5) for name, value in sums.items()}
 
@@ -167,7 +165,7 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
 
 
 def view_box(box: Tensor, size: tuple[int, int], cfg: dict[str, Any]) -> Tensor:
-    """A box of the photograph in the coordinates of what the model sees: the resized, centre-cropped square.
+    """A box of the photograph in the coordinates of the model's input: the resized, centre-cropped square.
 
     Args:
         box: (4,), unit xyxy coordinates of the photograph.
@@ -184,21 +182,21 @@ def view_box(box: Tensor, size: tuple[int, int], cfg: dict[str, Any]) -> Tensor:
     return (box * scale - margin).clamp(0, 1)
 
 
-def localization(found: Tensor, true: Tensor) -> dict[str, float]:
-    """How well attended boxes meet the true ones.
+def localization(predicted: Tensor, true: Tensor) -> dict[str, float]:
+    """Overlap of attended boxes with the true ones.
 
     Args:
-        found: (N, 4), unit xyxy.
+        predicted: (N, 4), unit xyxy.
         true: (N, 4), unit xyxy.
 
     Returns:
-        `iou50`: percent of images with an intersection over union of at least 0.5; `mean_iou` in [0, 1]; `central_box_iou50`: what a
-        box in the middle, with each found box's area, would reach, for comparison.
+        `iou50`: percent of images with a box IoU of at least 0.5; `mean_iou` in [0, 1]; `central_box_iou50`: for comparison, `iou50` of
+        centred square boxes with the areas of the predicted ones.
     """
-    area = (found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1])
+    area = (predicted[:, 2] - predicted[:, 0]) * (predicted[:, 3] - predicted[:, 1])
     half = area.sqrt() / 2
     central = torch.stack([0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half], 1)
-    overlap, reference = box_iou(found, true).diagonal(), box_iou(central, true).diagonal()
+    overlap, reference = box_iou(predicted, true).diagonal(), box_iou(central, true).diagonal()
     return dict(
         iou50=round(100 * (overlap >= 0.5).double().mean().item(), 3), mean_iou=round(overlap.mean().item(), 4),
         central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3))
@@ -220,18 +218,9 @@ def result_record(
         seconds: float,
 ) -> dict[str, Any]:
     """A published figure: what was measured, on what, how, and with which weights."""
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ''
     versions = dict(
         fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version())
     return dict(
         model=model, method=method, backbone=backbone, data=data, split=split, seed=seed, input_size=input_size, epochs=epochs,
-        metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=digest, seconds=round(seconds, 1))
-
-
-def write_json(path: str | Path, record: Any) -> None:
-    """Write JSON whole or not at all."""
-    path = Path(path)
-    part = path.with_name(f'.{path.name}.part')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
+        metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=sha256(weights) if weights else '',
+        seconds=round(seconds, 1))

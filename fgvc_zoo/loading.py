@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo._transfer import download, hub_errors, sha256
+from fgvc_zoo._errors import UserError, first_line, nearest
+from fgvc_zoo._files import sha256
+from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.data import eval_transform
 
@@ -36,7 +37,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
-        download(name.removeprefix('hf-hub:'), ('config.json',))  # timm does not look whether it is intact
+        download(name.removeprefix('hf-hub:'), ('config.json',))  # timm does not check that it is intact
         model = create_model(name, pretrained=True)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
@@ -105,7 +106,7 @@ def _load_folder(folder: Path) -> TimmModel:
     try:
         model = timm.create_model(f'local-dir:{folder}')
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {_first_line(error)}") from error
+        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}") from error
     _load_state(model, state, weights)
     return model
 
@@ -135,7 +136,7 @@ def class_names(model: TimmModel) -> list[str]:
 
 
 def eval_transform_for(model: TimmModel) -> Callable[[Image.Image], Tensor]:
-    """How the model wants its pictures: RGB -> normalised float32 (3, S, S)."""
+    """The evaluation transform of a model's pretrained_cfg: RGB picture -> normalised float32 (3, S, S)."""
     cfg = model.pretrained_cfg
     return eval_transform(
         cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
@@ -143,7 +144,3 @@ def eval_transform_for(model: TimmModel) -> Callable[[Image.Image], Tensor]:
 
 def _listed(names: list[str]) -> str:
     return ', '.join(names) if names else 'none yet'
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split('\n')[0]

@@ -1,4 +1,4 @@
-"""From a model to a folder that timm, transformers and this package load."""
+"""Save a model as a folder that timm, transformers and this package load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 from timm.models._hub import save_config_for_hf
 
+from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text
 from fgvc_zoo.loading import TimmModel
 
 
@@ -25,9 +26,8 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
         The folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    save_file(state, folder / 'model.safetensors', metadata={'format': 'pt'})
+    state = cpu_state_dict(model)
+    atomic_write(folder / 'model.safetensors', lambda path: save_file(state, path, metadata={'format': 'pt'}))
     save_config(model, folder / 'config.json', model.pretrained_cfg.get('label_names') if label_names is None else label_names)
     return folder
 
@@ -35,14 +35,19 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
 def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None = None) -> None:
     """Write timm's config.json so that transformers reads it too.
 
-    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). Where the
-    backbone's first weights came from is left out: whoever loads the model must not fetch them again.
+    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). The source of
+    the backbone's first weights is left out, so that loading the model does not download them again.
     """
     named = dict(label_names=list(label_names)) if label_names else None
-    save_config_for_hf(model, str(path), model_config=named, model_args=portable_args(model._model_args))
-    config = json.loads(path.read_text(encoding='utf-8'))
-    config['model_args'] = portable_args(config['model_args'])  # timm adds num_classes by itself
-    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+    def write(part: Path) -> None:
+        save_config_for_hf(model, str(part), model_config=named, model_args=portable_args(model._model_args))
+        config = json.loads(part.read_text(encoding='utf-8'))
+        config['model_args'] = portable_args(config['model_args'])  # timm adds num_classes by itself
+        part.write_text(json_text(config), encoding='utf-8')
+
+    atomic_write(path, write)
 
 
 def portable_args(args: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ measured, and written to `benchmarks/results/`, is the half precision file that 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -20,11 +19,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
-from fgvc_zoo.hub import update_manifest
+from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
+from fgvc_zoo.publishing import update_manifest
 from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.training.setup import restore_task
 
@@ -58,13 +58,12 @@ def main() -> None:
     cfg = model.pretrained_cfg
     name = f"{cfg['architecture']}.{options.tag}"
     weights = FOLDER / f'{name}.safetensors' if options.in_package else write_folder(model, ROOT / 'hub' / 'checkpoints' / name)
-    save_file({key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}, weights)
-    weights.chmod(0o644)  # safetensors writes files that only their owner may read
+    atomic_write(weights, lambda path: save_file(half_precision(model.state_dict()), path))
 
     dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
     metrics = evaluate(model, dataset, workers=1)
-    if found := diagnose(task, dataset, workers=1):
-        metrics['diagnosis'] = found
+    if diagnosis := diagnose(task, dataset, workers=1):
+        metrics['diagnosis'] = diagnosis
     data = Path(options.data.rpartition(':')[2]).name
     method, _, backbone = cfg['architecture'].partition('_')
     results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{options.suffix}.json"
@@ -81,7 +80,7 @@ def main() -> None:
         golden = model(golden_input(cfg['input_size'][-1]))[0, :10]
     entry = dict(
         architecture=cfg['architecture'], tag=options.tag, path=weights.relative_to(FOLDER if options.in_package else ROOT).as_posix(),
-        in_package=options.in_package, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        in_package=options.in_package, sha256=sha256(weights),
         size=weights.stat().st_size, labels=labels.name, num_classes=model.num_classes, input_size=cfg['input_size'][-1],
         crop_pct=cfg['crop_pct'], model_args=own_args(model), license=options.license, data=options.about,
         recipe=config['recipe']['name'], seed=config['seed'], epochs=config['recipe']['epochs'],
@@ -93,7 +92,7 @@ def main() -> None:
 
 
 def own_args(model: TimmModel) -> dict[str, Any]:
-    """What these weights need of the architecture, without what timm's users choose anew."""
+    """The model arguments that these weights need, without those that timm's users choose."""
     return {key: value for key, value in portable_args(model._model_args).items() if key not in ('in_chans', 'global_pool')}
 
 

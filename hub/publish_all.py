@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.hub import compare, publish, stage_checkpoint, update_manifest
+from fgvc_zoo.publishing import compare, publish, stage_checkpoint, update_manifest
 
 
 def main() -> None:

@@ -1,13 +1,11 @@
 """Every figure against a loop over its definition."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, view_box, write_json
+from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, view_box
 from fgvc_zoo.loading import eval_transform_for, load_model
 
 
@@ -131,9 +129,3 @@ def test_health_checks_see_two_images_of_each_class_and_count_batches_alike(run_
         assert len(targets) == wanted and all(targets.count(target) == 2 for target in targets)
     assert found == dict(first=pytest.approx(sum(targets[0] for targets in seen) / len(seen)), size=wanted)
     assert diagnose(nn.Identity(), dataset) == {}
-
-
-def test_json_is_written_whole(tmp_path):
-    write_json(tmp_path / 'new' / 'file.json', dict(name='Ä'))
-    assert json.loads((tmp_path / 'new' / 'file.json').read_text(encoding='utf-8')) == dict(name='Ä')
-    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file.json']

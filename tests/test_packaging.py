@@ -32,10 +32,10 @@ def test_wheel_holds_the_package_and_nothing_else(dist):
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
     tops = {name.split('/')[0] for name in names}
-    assert tops == {'fgvc_zoo', 'fgvc_zoo_cli.py', next(top for top in tops if top.endswith('.dist-info'))}
-    source = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'fgvc_zoo').rglob('*')
+    assert tops == {'fgvc_zoo', 'fgvc_zoo_cli', next(top for top in tops if top.endswith('.dist-info'))}
+    source = {path.relative_to(ROOT).as_posix() for package in ('fgvc_zoo', 'fgvc_zoo_cli') for path in (ROOT / package).rglob('*')
               if path.is_file() and '__pycache__' not in path.parts}
-    assert source == {name for name in names if name.startswith('fgvc_zoo/')}
+    assert source == {name for name in names if name.startswith(('fgvc_zoo/', 'fgvc_zoo_cli/'))}
     assert {'fgvc_zoo/py.typed', 'fgvc_zoo/checkpoints/manifest.yaml', 'fgvc_zoo/recipes/wsdan.yaml'} <= source
     assert wheel.stat().st_size < 40e6
 
@@ -44,7 +44,7 @@ def test_sdist_holds_what_is_needed_to_build_and_test(dist):
     archive, = dist.glob('*.tar.gz')
     with tarfile.open(archive) as content:
         names = {name.partition('/')[2] for name in content.getnames()}
-    assert {'LICENSE', 'README.md', 'CONTRIBUTING.md', 'setup.cfg', 'pyproject.toml', 'tests/test_packaging.py', 'fgvc_zoo_cli.py',
+    assert {'LICENSE', 'README.md', 'CONTRIBUTING.md', 'setup.cfg', 'pyproject.toml', 'tests/test_packaging.py', 'fgvc_zoo_cli/__main__.py',
             'examples/LICENSE', 'fgvc_zoo/checkpoints/manifest.yaml'} <= names
     assert not any('__pycache__' in name or name.startswith('runs') for name in names)
 

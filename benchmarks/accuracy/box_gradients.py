@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from fgvc_zoo._files import write_json
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import write_json
 from fgvc_zoo.layers import attended_crop
 from fgvc_zoo.loading import eval_transform_for, load_model
 from fgvc_zoo.losses import true_class_probability
@@ -45,10 +45,10 @@ def measure(model: RACNN, loader: DataLoader[Any], step: float) -> tuple[dict[st
             moves = [probability(model, images, targets, squares + sign * step * axis, True)
                      for axis in torch.eye(3) for sign in (1, -1)]
         quotients.append(torch.stack([(up - down) / (2 * step) for up, down in zip(moves[::2], moves[1::2], strict=True)], 1))
-        for name, found in gradients.items():
+        for name, batches in gradients.items():
             leaf = squares.clone().requires_grad_()
-            found.append(torch.autograd.grad(probability(model, images, targets, leaf, name == 'mask').sum(), leaf)[0])
-    return {name: torch.cat(found) for name, found in gradients.items()}, torch.cat(quotients)
+            batches.append(torch.autograd.grad(probability(model, images, targets, leaf, name == 'mask').sum(), leaf)[0])
+    return {name: torch.cat(batches) for name, batches in gradients.items()}, torch.cat(quotients)
 
 
 def main() -> None:
@@ -66,9 +66,9 @@ def main() -> None:
     chosen = range(0, len(dataset), max(1, len(dataset) // options.photographs))
     gradients, quotients = measure(model, DataLoader(Subset(dataset, chosen), 25), options.step)
     rows: dict[str, Any] = {}
-    for name, found in gradients.items():
+    for name, gradient in gradients.items():
         for index, axis in enumerate(AXES):
-            pair = torch.stack([found[:, index], quotients[:, index]])
+            pair = torch.stack([gradient[:, index], quotients[:, index]])
             rows[f'{name}, {axis}'] = dict(
                 correlation=round(torch.corrcoef(pair)[0, 1].item(), 3),
                 same_sign=round((pair[0].sign() == pair[1].sign()).float().mean().item(), 3),

@@ -11,9 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
+from fgvc_zoo._files import write_json
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, write_json
+from fgvc_zoo.evaluation import evaluate
 from fgvc_zoo.loading import eval_transform_for, load_model
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +35,9 @@ def main() -> int:
             continue
         model = load_model(item.name)
         metrics = evaluate(model, open_dataset(places[data], 'test', transform=eval_transform_for(model)), workers=1)
-        said, found = item.metrics['top1'], metrics['top1']
-        measured[item.name] = dict(manifest=said, top1=found, difference=round(found - said, 3))
-        print(f'{item.name}: {found:.2f} %, the manifest says {said:.2f} % ({found - said:+.2f})', flush=True)
+        recorded, top1 = item.metrics['top1'], metrics['top1']
+        measured[item.name] = dict(manifest=recorded, top1=top1, difference=round(top1 - recorded, 3))
+        print(f'{item.name}: {top1:.2f} %, the manifest says {recorded:.2f} % ({top1 - recorded:+.2f})', flush=True)
     if options.json:
         write_json(options.json, measured)
     return int(any(abs(item['difference']) > TOLERANCE for item in measured.values()))

@@ -15,8 +15,9 @@ import timm
 
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.hub import COMPARABLE
 from fgvc_zoo.models import METHODS
+from fgvc_zoo.publishing import COMPARABLE
+from fgvc_zoo.tasks import task_settings
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'benchmarks' / 'results'
@@ -37,8 +38,8 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
         metrics = result['metrics']
         removed = _removed(result['method'], metrics['top1'], baselines.get(_key(result)))
         parts = ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined')
-        found = metrics.get('localization')
-        boxes = f"{found['iou50']:.0f} % (a central box: {found['central_box_iou50']:.0f} %)" if found else '-'
+        overlap = metrics.get('localization')
+        boxes = f"{overlap['iou50']:.0f} % (a central box: {overlap['central_box_iou50']:.0f} %)" if overlap else '-'
         lines.append('| ' + ' | '.join([
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
             f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')
@@ -62,8 +63,9 @@ def seed_table(results: list[dict[str, Any]]) -> str:
     """One row for each training that was repeated with other seeds: its accuracies, their mean, the share of errors removed."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: (_order(result), result['seed'])):
+        # other settings are another training; older files leave out task settings that are defaults, and call osme's task mamc
         settings = {key: value for key, value in result['recipe'].items() if value is not None}
-        # other settings are another training
+        settings.update(task=result['method'], task_args={**task_settings(result['method']), **settings['task_args']})
         groups.setdefault((*_key(result), result['method'], json.dumps(settings, sort_keys=True)), []).append(result)
     groups = {key: group for key, group in groups.items() if len(group) > 1}
     mean = {key: sum(result['metrics']['top1'] for result in group) / len(group) for key, group in groups.items()}

@@ -1,4 +1,4 @@
-"""The order of an epoch, known before it starts: so it can be resumed in its middle and shared between processes."""
+"""The order of an epoch, fixed before it starts, so that it can be resumed in the middle and split between processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, check_range
 from fgvc_zoo.data.seeding import derive_seed
 
 
 class EpochSampler(Sampler[tuple[int, int, int]]):
     """Yields keys (epoch, index, repeat) in an order that is a function of (seed, epoch) only.
 
-    `repeat` counts from 0 how often the epoch has shown the image before; here it never has.
+    `repeat` counts how often the image has occurred in the epoch before; here it is always 0.
 
     The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one
     process. A step's images of all processes together are a contiguous piece of that order: the same images for every
@@ -34,9 +34,8 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
     """
 
     def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        if batch_size < 1 or not 0 <= rank < world:
-            raise UserError(
-                f'batch_size must be at least 1 and rank in [0, world), not {batch_size=}, {rank=}, {world=}')
+        check_range('batch_size', batch_size, 1)
+        check_range('rank', rank, 0, world, exclude=(world,))
         if length < batch_size * world:
             raise UserError(
                 f'there are {length} images, fewer than one step of {batch_size * world}; use a smaller batch size')
@@ -55,8 +54,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         Raises:
             UserError: `start` lies outside the epoch.
         """
-        if not 0 <= start <= self.per_rank:
-            raise UserError(f'cannot start at image {start} of an epoch that has {self.per_rank} for each process')
+        check_range('start', start, 0, self.per_rank)
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
@@ -80,8 +78,8 @@ class BalancedSampler(EpochSampler):
     epoch has as many steps as that of `EpochSampler`. Each class's images are shuffled and dealt in groups; the classes of a batch
     are drawn in proportion to the groups that they have left, so that an epoch shows nearly every image once whatever the sizes of
     the classes. A group that is not full is filled up with other images of its class; a class of fewer than images_per_class images
-    repeats them. `repeat` differs for every showing of an image in an epoch, so that each is augmented anew: equal copies would be the
-    nearest of all pairs.
+    repeats them. `repeat` differs each time an image occurs in an epoch, so that each copy is augmented differently: equal copies would
+    be the nearest of all pairs.
 
     Args:
         targets: Class of each image, in [0, number of classes).
@@ -92,27 +90,28 @@ class BalancedSampler(EpochSampler):
         world: Number of processes.
 
     Raises:
-        UserError: The batch size is no multiple of `images_per_class`, or a batch wants more classes than there are.
+        UserError: The batch size is no multiple of `images_per_class`, or a batch needs more classes than there are.
     """
 
     def __init__(
             self, targets: Sequence[int], batch_size: int, images_per_class: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         super().__init__(len(targets), batch_size, seed, rank, world)
-        if images_per_class < 1 or batch_size % images_per_class:
+        check_range('images_per_class', images_per_class, 1)
+        if batch_size % images_per_class:
             raise UserError(f'batch_size {batch_size} must be a multiple of images_per_class {images_per_class}')
         labels = torch.as_tensor(targets)
         self.members = [members for label in labels.unique().tolist() for members in [(labels == label).nonzero()[:, 0]]]
         self.images_per_class = images_per_class
         self.classes_per_batch = batch_size // images_per_class
         if self.classes_per_batch > len(self.members):
-            raise UserError(f'a batch of {batch_size} with {images_per_class} images of a class wants {self.classes_per_batch} classes, '
+            raise UserError(f'a batch of {batch_size} with {images_per_class} images of a class needs {self.classes_per_batch} classes, '
                             f'and there are {len(self.members)}; use a smaller batch size')
 
     def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
         batches = self.per_rank * self.world // (self.classes_per_batch * self.images_per_class)
         groups: list[list[Tensor]] = [[] for _ in self.members]
         order: list[tuple[int, int]] = []
-        shown: Counter[int] = Counter()
+        occurrences: Counter[int] = Counter()
         for batch in range(batches):
             left = torch.tensor([len(dealt) for dealt in groups])
             if (left > 0).sum() < self.classes_per_batch:  # at the start, and where the last groups are of too few classes
@@ -122,8 +121,8 @@ class BalancedSampler(EpochSampler):
             drawn = torch.multinomial(left.float(), self.classes_per_batch, generator=generator).tolist()
             for index in torch.cat([groups[index].pop() for index in drawn]).tolist():
                 if batch % self.world == self.rank:
-                    order.append((index, shown[index]))
-                shown[index] += 1
+                    order.append((index, occurrences[index]))
+                occurrences[index] += 1
         return order
 
     def _deal(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:

@@ -60,10 +60,8 @@ class Augmentation:
         if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
             raise UserError(f'augmentation ratio must be two rising positive numbers, not {self.ratio}')
         for name in ('hflip', 'random_erasing'):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f'augmentation {name} is a probability in [0, 1], not {getattr(self, name)}')
-        if self.color_jitter < 0:
-            raise UserError(f'augmentation color_jitter must not be negative, not {self.color_jitter}')
+            check_range(f'augmentation {name}', getattr(self, name), 0, 1)
+        check_range('augmentation color_jitter', self.color_jitter, 0)
         check_choice('augmentation style', self.style, STYLES)
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import check_choice, check_range
+from fgvc_zoo._errors import check_choice
 
-NORMALIZATIONS = ('per_positive', 'per_anchor', 'per_pair')
+NORMALIZATIONS = ('per_positive', 'per_pair')
 
 
 class AttentionSets(NamedTuple):
@@ -62,8 +62,7 @@ def attention_sets(targets: Tensor, num_attentions: int) -> AttentionSets:
         same_attention & same_class & other, same_attention & ~same_class, ~same_attention & same_class, ~same_attention & ~same_class)
 
 
-def mamc_loss(
-        features: Tensor, targets: Tensor, normalization: str = 'per_positive', cosine_scale: float | None = None) -> MAMCTerms:
+def mamc_loss(features: Tensor, targets: Tensor, normalization: str = 'per_positive') -> MAMCTerms:
     """The three terms of the constraint.
 
     For an anchor f with positives and negatives, log(1 + sum over negatives of exp(f.f- - f.f+)), summed over the positives:
@@ -72,32 +71,25 @@ def mamc_loss(
         SADC: positives same attention, different class   negatives different attention, different class
         DASC: positives different attention, same class   negatives different attention, different class
 
-    A feature is never its own positive. An anchor without positives costs nothing, and so does one without negatives. Any number of
+    A feature is never its own positive. An anchor without positives or without negatives contributes zero. Any number of
     images a class is allowed. Computed in float32 whatever autocast says, without leaving log space.
 
     Args:
         features: f (B, P, D).
         targets: (B,), int64.
-        normalization: By what each term's sum is divided. 'per_pair' is the paper's 1 / N for its batch of N pairs; N = B / 2
-            here. The sum runs over 2 N P anchors, so the value grows with P. 'per_anchor' divides by the B * P anchors. Since every
-            image of another class is a positive of SADC, that term still grows with the batch: 30 log 31 = 103 for equal features of
-            16 pairs and P = 2. 'per_positive' divides by the term's (anchor, positive) pairs: log 31 = 3.4 there, the size of
-            a cross-entropy.
-        cosine_scale: None compares features by inner products, as the paper does; a number above 0 compares them by that times
-            their cosine.
+        normalization: What each term's sum is divided by. 'per_pair' is the paper's 1 / N for its batch of N pairs; N = B / 2 here.
+            The sum runs over 2 N P anchors, and every image of another class is a positive of SADC, so the value grows with P and with the
+            batch: SADC is 120 log 31 = 412 for equal features of 16 pairs and P = 2. 'per_positive' divides by the term's (anchor,
+            positive) pairs: log 31 = 3.4 there, about the size of a cross-entropy.
 
     Raises:
-        UserError: The normalization does not exist, or the scale is not positive.
+        UserError: The normalization does not exist.
     """
     check_choice('normalization', normalization, NORMALIZATIONS)
-    if cosine_scale is not None:
-        check_range('cosine_scale', cosine_scale, 0, exclude=(0,))
     images, attentions, _ = features.shape
     sets = attention_sets(targets, attentions)
     with torch.autocast(features.device.type, enabled=False):  # it would cast the matrix product down again
         rows = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
-        if cosine_scale is not None:
-            rows = F.normalize(rows, dim=1) * cosine_scale ** 0.5
         similarity = rows @ rows.T
 
         def term(positive: Tensor, negative: Tensor) -> Tensor:
@@ -107,7 +99,7 @@ def mamc_loss(
             total = F.softplus(repulsion - similarity).masked_fill(~positive, 0.0).sum()
             if normalization == 'per_positive':
                 return total / positive.sum().clamp(min=1)
-            return total / (images * attentions if normalization == 'per_anchor' else images / 2)
+            return total / (images / 2)
 
         everything_else = sets.sadc | sets.dasc | sets.dadc
         return MAMCTerms(term(sets.sasc, everything_else), term(sets.sadc, sets.dadc), term(sets.dasc, sets.dadc))

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, check_range, first_line, nearest
 from fgvc_zoo.data import Augmentation
 
 FOLDER = Path(__file__).parent
@@ -81,12 +81,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ('input_size', 'epochs', 'batch_size', 'lr'):
-            if not getattr(self, name) > 0:
-                raise UserError(f'recipe {self.name}: {name} must be above 0, not {getattr(self, name)}')
-        for name, low, high in (('crop_pct', 0, 1), ('layer_decay', 0, 1), ('smoothing', -1e-9, 1 - 1e-9), ('min_lr', -1e-9, 1)):
-            if not low < getattr(self, name) <= high:
-                raise UserError(f'recipe {self.name}: {name} must be in {"[" if low < 0 else "("}{max(low, 0):g}, '
-                                f'{high:g}], not {getattr(self, name)}')
+            check_range(f'recipe {self.name}: {name}', getattr(self, name), 0, exclude=(0,))
+        for name, exclude in (('crop_pct', (0,)), ('layer_decay', (0,)), ('smoothing', (1,)), ('min_lr', ())):
+            check_range(f'recipe {self.name}: {name}', getattr(self, name), 0, 1, exclude)
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with some entries changed; 'augmentation.scale' and 'task_args.beta' reach one level down.
@@ -165,7 +162,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
     except yaml.YAMLError as error:
-        raise UserError(f'{path} is not valid YAML: {str(error).splitlines()[0]}') from error
+        raise UserError(f'{path} is not valid YAML: {first_line(error)}') from error
     if not isinstance(document, dict):
         raise UserError(f'{path} must be a mapping with the keys defaults and data')
     known = ('extends', 'defaults', 'data')

@@ -1,4 +1,4 @@
-"""Training tasks by name: one per method, on timm's TrainingTask."""
+"""Training tasks by name, on timm's TrainingTask. A method's task has the method's name."""
 
 from __future__ import annotations
 
@@ -11,30 +11,61 @@ from torch import nn
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.tasks.apinet import APINetTask
+from fgvc_zoo.tasks.base import MethodTask, gather, gather_with_gradient
 from fgvc_zoo.tasks.baseline import BaselineTask
-from fgvc_zoo.tasks.osme import MAMCTask
+from fgvc_zoo.tasks.centers import CenterTask
+from fgvc_zoo.tasks.osme import OSMETask
 from fgvc_zoo.tasks.racnn import RACNNTask
 from fgvc_zoo.tasks.wsban import WSBANTask
 from fgvc_zoo.tasks.wsdan import WSDANTask
 
 TASKS: dict[str, Callable[..., TrainingTask]] = {
-    'apinet': APINetTask, 'baseline': BaselineTask, 'mamc': MAMCTask, 'racnn': RACNNTask, 'wsban': WSBANTask,
-    'wsdan': WSDANTask}
+    'apinet': APINetTask, 'baseline': BaselineTask, 'osme': OSMETask, 'racnn': RACNNTask, 'wsban': WSBANTask, 'wsdan': WSDANTask}
+
+
+def register_task(name: str, task: Callable[..., TrainingTask]) -> None:
+    """Make a task known to recipes and to `create_task`.
+
+    Args:
+        name: What recipes call it; for a method's own task the method's name.
+        task: A subclass of `MethodTask`, or anything that returns a timm TrainingTask. It takes the model, `smoothing` and the recipe's
+            `task_args` by name.
+
+    Raises:
+        ValueError: Another task has this name.
+    """
+    if TASKS.setdefault(name, task) is not task:
+        raise ValueError(f"the task '{name}' is registered already, as {TASKS[name]}")
 
 
 def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
     """The task called `name` around `model`.
 
     Raises:
-        UserError: There is no such task, or it has no such argument.
+        UserError: There is no such task, it does not train this model, or it has no such argument.
     """
-    if name not in TASKS:
-        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)} (there are {', '.join(TASKS)})")
-    known = [key for key in inspect.signature(TASKS[name]).parameters if key != 'model']
+    settings = ['smoothing', *task_settings(name)]
     for key in args:
-        if key not in known:
-            raise UserError(f"task '{name}' has no argument '{key}'{nearest(key, known)} (it has {', '.join(known)})")
+        if key not in settings:
+            raise UserError(f"task '{name}' has no argument '{key}'{nearest(key, settings)} (it has {', '.join(settings)})")
     return TASKS[name](model, **args)
 
 
-__all__ = ['TASKS', 'APINetTask', 'BaselineTask', 'MAMCTask', 'RACNNTask', 'WSBANTask', 'WSDANTask', 'create_task']
+def task_settings(name: str) -> dict[str, Any]:
+    """A task's arguments with their defaults, without the model and the label smoothing, which has a recipe key of its own.
+
+    Raises:
+        UserError: There is no such task.
+    """
+    if name == 'mamc':
+        raise UserError("the task 'mamc' is now called 'osme', as its method is: change the name in the recipe or in run.json")
+    if name not in TASKS:
+        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)} (there are {', '.join(sorted(TASKS))})")
+    parameters = inspect.signature(TASKS[name]).parameters
+    return {key: parameter.default for key, parameter in parameters.items() if key not in ('model', 'smoothing')}
+
+
+__all__ = [
+    'TASKS', 'APINetTask', 'BaselineTask', 'CenterTask', 'MethodTask', 'OSMETask', 'RACNNTask', 'WSBANTask', 'WSDANTask', 'create_task',
+    'gather', 'gather_with_gradient', 'register_task', 'task_settings',
+]

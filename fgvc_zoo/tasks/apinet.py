@@ -1,25 +1,24 @@
-"""How API-Net is trained: on pairs of images that look alike, each seen through its own and through the other's gate.
+"""How API-Net is trained: on pairs of images that look alike, each classified under its own and under the other's gate.
 
 Zhuang et al., arXiv 2002.10191. Every image of a batch is paired with the nearest of its class and the nearest of another class. A
-pair makes a mutual vector, that makes a gate for each image, and each image is classified under both gates: correctly, and more surely
-under its own. The pairs need several images of a class in a batch, so the recipe sets `images_per_class`.
+pair makes a mutual vector, that makes a gate for each image, and each image is classified under both gates. The loss asks for
+the right class under both, and for a higher probability of it under the image's own gate. The pairs need several images of a class in a
+batch, so the recipe sets `images_per_class`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from timm.task import TrainingTask
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError, check_range
+from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import PairwiseInteraction, nearest_pairs
 from fgvc_zoo.losses import score_ranking_loss, true_class_probability
 from fgvc_zoo.models.apinet import APINet
+from fgvc_zoo.tasks.base import MethodTask
 
 
-class APINetTask(TrainingTask):
+class APINetTask(MethodTask):
     """API-Net's training step.
 
     `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K) of the plain inference) and the parts `ce`
@@ -27,8 +26,8 @@ class APINetTask(TrainingTask):
 
     loss = ce + ranking_weight * rank + plain_weight * plain
 
-    `ce` and `rank` are means over the valid pairs, both images of a pair and, for `ce`, both gates; a batch in which no class has a
-    partner and no other class is there costs nothing by them. Under several processes each pairs the images of its own batch, which
+    `ce` and `rank` are means over the valid pairs, both images of a pair and, for `ce`, both gates; a batch without any valid pair
+    contributes zero to both terms. Under several processes each pairs the images of its own batch, which
     `BalancedSampler` keeps balanced.
 
     Inference classifies x, while `ce` trains the classifier on x * (1 + gate), which has 1 to 2 times its size. With a `plain_weight` the
@@ -37,7 +36,7 @@ class APINetTask(TrainingTask):
     Args:
         model: The network.
         smoothing: Label smoothing of the cross-entropies, in [0, 1).
-        margin: Lead of the true class's probability under the own gate that `rank` wants, in [0, 1]; the authors' 0.05.
+        margin: `rank` is 0 where the own gate's probability of the true class is higher by this much, in [0, 1]; the authors' 0.05.
         ranking_weight: Weight of `rank`; the authors' 1.
         plain_weight: Weight of `plain`; the authors have none.
         hidden: Width of the layer before the mutual vector; the authors' 512.
@@ -48,6 +47,9 @@ class APINetTask(TrainingTask):
     Raises:
         UserError: The model is not an APINet with classes, or an option is out of range.
     """
+
+    model_class = APINet
+    trainable_module: APINet
 
     def __init__(
             self,
@@ -61,23 +63,19 @@ class APINetTask(TrainingTask):
             drop: float = 0.5,
             normalize: bool = False,
     ) -> None:
-        if not isinstance(model, APINet) or model.num_classes == 0:
-            raise UserError("the task 'apinet' trains an API-Net model with classes, such as apinet_tf_efficientnet_lite0")
         check_range('hidden', hidden, 1)
         check_range('margin', margin, 0, 1)
         for name, rate in (('hidden_drop', hidden_drop), ('drop', drop)):
             check_range(name, rate, 0, 1, exclude=(1,))
-        super().__init__(verbose=False)
-        self.trainable_module: APINet = model
-        self.interaction = PairwiseInteraction(model.head_hidden_size, hidden, hidden_drop, normalize)
+        super().__init__(model, smoothing)
+        self.interaction = PairwiseInteraction(self.trainable_module.head_hidden_size, hidden, hidden_drop, normalize)
         self.drop = nn.Dropout(drop)
-        self.smoothing = smoothing
         self.margin = margin
         self.ranking_weight = ranking_weight
         self.plain_weight = plain_weight
 
     def pair_logits(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """What the shared classifier says of every image of every pair under both gates.
+        """Logits of every image of every pair under both gates.
 
         Args:
             features: x, (B, C).
@@ -92,21 +90,21 @@ class APINetTask(TrainingTask):
         logits = self.trainable_module.classifier(self.drop(attentive.to(features.dtype)))
         return logits, targets[pairs.images].masked_fill(~pairs.valid[:, None], -100)
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
-        found = self.trainable_module.forward_parts(input)
-        logits, labels = self.pair_logits(found.features, target)
-        losses = dict(
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        plain = self.trainable_module.forward_parts(images)
+        logits, labels = self.pair_logits(plain.features, targets)
+        parts = dict(
             ce=self.cross_entropy(logits, labels[:, :, None].expand(-1, -1, 2)),
             rank=score_ranking_loss(logits[:, :, 0], logits[:, :, 1], labels, self.margin),
-            plain=self.cross_entropy(found.logits, target))
-        loss = losses['ce'] + self.ranking_weight * losses['rank'] + self.plain_weight * losses['plain']
-        return dict(loss=loss, output=found.logits, **{name: value.detach() for name, value in losses.items()})
+            plain=self.cross_entropy(plain.logits, targets))
+        loss = parts['ce'] + self.ranking_weight * parts['rank'] + self.plain_weight * parts['plain']
+        return loss, plain.logits, parts
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean over the labels (...) that are not -100, of logits (..., K), float32 at least; 0 where there is none."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         total = nn.functional.cross_entropy(
-            logits.flatten(0, -2), labels.flatten(), label_smoothing=self.smoothing, reduction='sum')
+            logits.flatten(0, -2), labels.flatten(), label_smoothing=self.criterion.label_smoothing, reduction='sum')
         return total / (labels >= 0).sum().clamp(min=1)
 
     @torch.no_grad()
@@ -127,12 +125,3 @@ class APINetTask(TrainingTask):
         own, other = probability.unbind(2)
         values = dict(p_self=own, p_other=other, self_above_other=(own > other).float())
         return {name: value.masked_fill(~counts, 0.0).sum() / counts.sum().clamp(min=1) for name, value in values.items()}
-
-    def get_task_state(self, module: Any = None, ema: bool = False) -> dict[str, Any]:
-        """The pair module's parameters."""
-        return {'interaction': self.interaction.state_dict()}
-
-    def load_task_state(self, state: dict[str, Any] | None, strict: bool = True, module: Any = None, ema: bool = False) -> None:
-        """Take over the parameters of `get_task_state`."""
-        if state is not None:
-            self.interaction.load_state_dict(state['interaction'], strict=strict)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from timm.task import ClassificationTask
-from torch import nn
+from torch import Tensor
+
+from fgvc_zoo.tasks.base import MethodTask
 
 
-class BaselineTask(ClassificationTask):
-    """Cross-entropy on the model's logits and nothing else.
+class BaselineTask(MethodTask):
+    """Cross-entropy on the logits of any timm classifier.
 
-    `task(images (B, C, H, W), targets (B,))` returns `loss` and `output` (logits).
-
-    Args:
-        model: Any timm classifier.
-        smoothing: Label smoothing, in [0, 1).
+    `task(images (B, C, H, W), targets (B,))` returns `loss` and `output` (logits (B, K)).
     """
 
-    def __init__(self, model: nn.Module, smoothing: float = 0.0) -> None:
-        super().__init__(model, criterion=nn.CrossEntropyLoss(label_smoothing=smoothing), verbose=False)
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        logits = self.trainable_module(images)
+        return self.criterion(logits, targets), logits, {}

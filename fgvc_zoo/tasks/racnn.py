@@ -1,9 +1,9 @@
 """How RA-CNN is trained: its networks and its attention proposals in turns.
 
 Fu et al., CVPR 2017. First the proposal networks learn to point at where the maps respond most. Then two phases alternate: the networks and
-classifiers learn to classify what the proposals show them, and the proposals learn to show finer scales what makes them surer of
-the true class than the scale before. What a phase does not train gets no gradient at all, and its batch norms do not move in the
-phases that do not train them.
+classifiers learn to classify the regions that are proposed, and the proposals learn to choose regions to which the finer scale assigns
+a higher probability of the true class than the scale before. Parameters that a phase does not train get no gradient, and the running
+statistics of their batch norms stay as they are.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from timm.task import TrainingTask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import UserError, check_choice, check_range
+from fgvc_zoo._errors import check_choice, check_range
 from fgvc_zoo.layers import extent_squares, peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
-from fgvc_zoo.tasks._centers import gather
+from fgvc_zoo.tasks.base import MethodTask, gather
 
 FIRST_TARGETS = ('peak', 'extent')
 
 
-class RACNNTask(TrainingTask):
+class RACNNTask(MethodTask):
     """RA-CNN's training step.
 
     `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K) of all scales together) and the parts `ce1`, `ce2`
@@ -39,41 +38,40 @@ class RACNNTask(TrainingTask):
         classification   ce1 + ce2 + ... + fusion      trains the networks and classifiers (see also `follow_peaks`)
         ranking          ranking_weight * rank         trains the proposal networks
 
-    The classifier of all scales together learns on descriptors that are held, so each network is trained by its own scale's cross-entropy
-    alone.
+    The classifier of all scales together gets detached descriptors, so each network is trained by its own scale's cross-entropy alone.
 
-    The phases go by the training steps that the task has counted: `proposal` once, then `classification` and `ranking` in turns to the end
-    of the run. A phase ends when its loss has settled (the mean of the last `window` losses is less than a share `tolerance` below that
-    of the `window` before) or after its largest number of steps; one that is shorter than two windows always runs its whole length.
-    The defaults suit runs of some 400 steps: with none settled early, 360 of them are 45 + 90 + 30 + 90 + 30 + 75.
+    The phase depends on the training steps that the task has counted: `proposal` once, then `classification` and `ranking` alternate to the
+    end of the run. A phase ends when its loss has settled (the mean of the last `window` losses is less than a share `tolerance` below the
+    mean of the `window` before) or after its largest number of steps. A phase shorter than two windows always runs its whole length.
+    The defaults suit runs of about 400 steps: if no phase ends early, 360 steps are 45 + 90 + 30 + 90 + 30 + 75.
 
-    With several processes the trainer must allow parameters without gradient (DistributedDataParallel's `find_unused_parameters`), which
-    `trains_in_turns` tells it.
-    Gradient checkpointing would run the held networks' batch norms in training mode, so it does not go with the ranking phase.
+    Gradient checkpointing would run the frozen networks' batch norms in training mode, so it cannot be used with the ranking phase.
 
     Args:
         model: The network.
         smoothing: Label smoothing of the cross-entropies, in [0, 1).
-        margin: Lead in probability that the ranking asks of a finer scale, in [0, 1].
-        detach_coarse: Only raising the finer scale's probability lowers the ranking loss.
-        first_target: What the first proposal network is taught before it ranks: 'peak', the square of one size with the highest mean
+        margin: The ranking loss is 0 where the finer scale's probability is higher by this much, in [0, 1].
+        detach_coarse: No gradient to the coarser scale: only a higher probability at the finer scale lowers the ranking loss.
+        first_target: What the first proposal network learns before the ranking: 'peak', the square of one size with the highest mean
             response, as in the paper; or 'extent', the square around where the map responds with at least 0.3 of its maximum, which
-            is as large as the object. The networks behind it are taught the peak: inside the object there is a part to find.
+            is as large as the object. The other networks always learn the peak.
         peak_half: Half side of the square around a peak, in unit coordinates.
         proposal_steps: Length of the first phase; 0 leaves it out.
         classification_steps: Largest length of a classification phase.
         ranking_steps: Largest length of a ranking phase; 0 never ranks.
-        ranking_weight: Factor of the ranking loss. Where it is large, squares grow to nearly the whole image within some tens of steps.
+        ranking_weight: Factor of the ranking loss. If it is large, squares grow to nearly the whole image within tens of steps.
         follow_peaks: Until the first ranking phase, the classification phase also trains the proposals towards where the maps respond
-            most, since the maps that they read change while the networks learn. In the paper the proposals are held.
-        window: Steps over which losses are averaged to see whether they settled.
+            most, because their input maps change while the networks learn. In the paper the proposals are frozen.
+        window: Steps over which losses are averaged to decide whether they have settled.
         tolerance: Relative improvement below which a loss has settled.
 
     Raises:
         UserError: The model is not an RACNN with classes, or a number is out of range.
     """
 
-    trains_in_turns = True
+    model_class = RACNN
+    trainable_module: RACNN
+    has_phases = True
 
     def __init__(
             self,
@@ -91,18 +89,14 @@ class RACNNTask(TrainingTask):
             window: int = 20,
             tolerance: float = 0.01,
     ) -> None:
-        if not isinstance(model, RACNN) or model.num_classes == 0:
-            raise UserError("the task 'racnn' trains an RA-CNN model with classes, such as racnn_tf_efficientnet_lite0")
-        lengths = dict(proposal_steps=proposal_steps, ranking_steps=ranking_steps)
-        for name, value, least in (*((key, steps, 0) for key, steps in lengths.items()),
-                                   ('classification_steps', classification_steps, 1), ('window', window, 1)):
-            check_range(name, value, least)
+        check_range('proposal_steps', proposal_steps, 0)
+        check_range('classification_steps', classification_steps, 1)
+        check_range('ranking_steps', ranking_steps, 0)
+        check_range('window', window, 1)
         check_choice('first_target', first_target, FIRST_TARGETS)
         check_range('margin', margin, 0, 1)
         check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
-        super().__init__(verbose=False)
-        self.trainable_module: RACNN = model
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        super().__init__(model, smoothing)
         self.margin = margin
         self.detach_coarse = detach_coarse
         self.first_target = first_target
@@ -116,30 +110,30 @@ class RACNNTask(TrainingTask):
         self.steps = 0  # of this phase
         self.recent: list[float] = []  # the phase's last losses, at most two windows
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         model = self.trainable_module
         if self.phase == 'classification':
-            found = model.forward_parts(input, learn_boxes=False)
+            scales = model.forward_parts(images, learn_boxes=False)
         else:
             with held(child for name, child in model.named_children() if name != 'proposals'):
-                found = model.forward_parts(input, learn_boxes=self.phase == 'ranking')
-        output = model.fuse([descriptor.detach() for descriptor in found.descriptors])
-        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, found.maps[:-1], strict=True)]
-        wanted = [peak_squares(features, self.peak_half) for features in found.maps[:-1]]
+                scales = model.forward_parts(images, learn_boxes=self.phase == 'ranking')
+        output = model.fuse([descriptor.detach() for descriptor in scales.descriptors])
+        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, scales.maps[:-1], strict=True)]
+        squares = [peak_squares(features, self.peak_half) for features in scales.maps[:-1]]
         if self.first_target == 'extent':
-            wanted[0] = extent_squares(found.maps[0])
-        losses = {f'ce{index + 1}': self.criterion(logits, target) for index, logits in enumerate(found.logits)}
-        losses['fusion'] = self.criterion(output, target)
-        classification = torch.stack(list(losses.values())).sum()
-        losses['rank'] = inter_scale_ranking_loss(found.logits, target, self.margin, self.detach_coarse)
-        losses['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
+            squares[0] = extent_squares(scales.maps[0])
+        parts = {f'ce{index + 1}': self.criterion(logits, targets) for index, logits in enumerate(scales.logits)}
+        parts['fusion'] = self.criterion(output, targets)
+        classification = torch.stack(list(parts.values())).sum()
+        parts['rank'] = inter_scale_ranking_loss(scales.logits, targets, self.margin, self.detach_coarse)
+        parts['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(squares, 1), beta=0.1, reduction='sum') / len(images)
         if self.follows:
-            classification = classification + losses['proposal']
-        objectives = dict(proposal=losses['proposal'], classification=classification, ranking=self.ranking_weight * losses['rank'])
+            classification = classification + parts['proposal']
+        objectives = dict(proposal=parts['proposal'], classification=classification, ranking=self.ranking_weight * parts['rank'])
         loss = objectives[self.phase]
         if self.training:
             self._count(loss)
-        return dict(loss=loss, output=output, **{name: value.detach() for name, value in losses.items()})
+        return loss, output, parts
 
     def _count(self, loss: Tensor) -> None:
         """Count a step of the phase, and begin the next phase if it was the last one; the same on every process."""
@@ -171,12 +165,12 @@ class RACNNTask(TrainingTask):
 
         Returns:
             `scale1_probability`, ...: mean probability of the true class. `scale2_above_scale1`, ...: share of the images, in [0, 1],
-            for which the finer scale's is higher. `scale2_side`, ...: mean side of what the scale sees, as a share of the image's.
+            for which the finer scale's is higher. `scale2_side`, ...: mean side of the scale's region, as a share of the image's.
             `scale2_spread`, ...: standard deviation over the images of that region's centre, in unit coordinates.
         """
-        found = self.trainable_module.forward_parts(images)
-        probability = torch.stack([true_class_probability(logits, targets) for logits in found.logits])
-        low, high = found.boxes[..., :2], found.boxes[..., 2:]
+        scales = self.trainable_module.forward_parts(images)
+        probability = torch.stack([true_class_probability(logits, targets) for logits in scales.logits])
+        low, high = scales.boxes[..., :2], scales.boxes[..., 2:]
         values = {f'scale{index + 1}_probability': value for index, value in enumerate(probability.mean(1))}
         for index, share in enumerate((probability[1:] > probability[:-1]).float().mean(1)):
             values[f'scale{index + 2}_above_scale{index + 1}'] = share
@@ -187,10 +181,10 @@ class RACNNTask(TrainingTask):
 
 @contextmanager
 def held(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, modules compute as in inference and what they compute leads no gradient to their parameters, only through them."""
-    top = list(modules)
-    parts = {part: part.training for module in top for part in module.modules()}
-    learning = [parameter for module in top for parameter in module.parameters() if parameter.requires_grad]
+    """Freeze these modules: eval mode, no parameter gradients. Gradients still flow through them to their inputs."""
+    frozen = list(modules)
+    parts = {part: part.training for module in frozen for part in module.modules()}
+    learning = [parameter for module in frozen for parameter in module.parameters() if parameter.requires_grad]
     for part in parts:
         part.training = False
     for parameter in learning:

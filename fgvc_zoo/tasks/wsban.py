@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError, check_range
+from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import crop_boxes
 from fgvc_zoo.losses import distillation_loss
 from fgvc_zoo.models.wsban import WSBAN
-from fgvc_zoo.tasks._centers import CenterTask
+from fgvc_zoo.tasks.centers import CenterTask
 
 
 class WSBANTask(CenterTask):
@@ -39,6 +39,9 @@ class WSBANTask(CenterTask):
         UserError: The model is not a WSBAN with classes, or an option is out of range.
     """
 
+    model_class = WSBAN
+    trainable_module: WSBAN
+
     def __init__(
             self,
             model: nn.Module,
@@ -49,30 +52,25 @@ class WSBANTask(CenterTask):
             center_beta: float = 0.05,
             center_rule: str = 'ema',
     ) -> None:
-        if not isinstance(model, WSBAN) or model.num_classes == 0:
-            raise UserError("the task 'wsban' trains a WS-BAN model with classes, such as wsban_tf_efficientnet_lite0")
         check_range('temperature', temperature, 0, exclude=(0,))
-        super().__init__(model.num_classes, model.head_hidden_size, center_beta, center_rule)
-        self.trainable_module: WSBAN = model
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        super().__init__(model, smoothing, center_weight, center_beta, center_rule)
         self.distillation_weight = distillation_weight
         self.temperature = temperature
-        self.center_weight = center_weight
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         model = self.trainable_module
-        height, width = input.shape[2:]
-        raw = model.forward_parts(input)
+        height, width = images.shape[2:]
+        raw = model.forward_parts(images)
         with torch.no_grad():
             boxes = model.object_box(raw.attention, height, width)
-            crops = crop_boxes(input, boxes, height, width)
+            crops = crop_boxes(images, boxes, height, width)
         part = model.forward_parts(crops).logits
-        losses = dict(
-            raw=self.criterion(raw.logits, target),
-            part=self.criterion(part, target),
-            center=self.center_loss(raw.embedding, target))
-        loss = (losses['raw'] + losses['part']) / 2 + self.center_weight * losses['center']
+        parts = dict(
+            raw=self.criterion(raw.logits, targets),
+            part=self.criterion(part, targets),
+            center=self.center_loss(raw.embedding, targets))
+        loss = (parts['raw'] + parts['part']) / 2 + self.center_weight * parts['center']
         if self.distillation_weight > 0:
-            losses['distillation'] = distillation_loss(raw.logits, part, self.temperature)
-            loss = loss + self.distillation_weight * losses['distillation']
-        return dict(loss=loss, output=raw.logits, **{name: value.detach() for name, value in losses.items()})
+            parts['distillation'] = distillation_loss(raw.logits, part, self.temperature)
+            loss = loss + self.distillation_weight * parts['distillation']
+        return loss, raw.logits, parts

@@ -1,17 +1,16 @@
 """How WS-DAN is trained: attention-guided crops and drops, and attention regularisation.
 
-Hu et al., arXiv 1901.09891. Every step looks at the images three times: whole, cropped to one attention map's region, and with another
-map's region erased. The three cross-entropies are averaged; the whole image's embedding is pulled to its class's centre.
+Hu et al., arXiv 1901.09891. Every step runs three forward passes: on the whole images, on crops of one attention map's region, and with
+another map's region erased. The three cross-entropies are averaged; the whole image's embedding is pulled to its class's centre.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError
 from fgvc_zoo.layers import attention_crop, attention_drop
 from fgvc_zoo.models.wsdan import WSDAN
-from fgvc_zoo.tasks._centers import CenterTask
+from fgvc_zoo.tasks.centers import CenterTask
 
 
 class WSDANTask(CenterTask):
@@ -34,6 +33,9 @@ class WSDANTask(CenterTask):
         UserError: The model is not a WSDAN with classes, or an option is out of range.
     """
 
+    model_class = WSDAN
+    trainable_module: WSDAN
+
     def __init__(
             self,
             model: nn.Module,
@@ -45,27 +47,22 @@ class WSDANTask(CenterTask):
             drop_threshold: tuple[float, float] = (0.2, 0.5),
             crop_padding: float = 0.1,
     ) -> None:
-        if not isinstance(model, WSDAN) or model.num_classes == 0:
-            raise UserError("the task 'wsdan' trains a WS-DAN model with classes, such as wsdan_tf_efficientnet_lite0")
-        super().__init__(model.num_classes, model.head_hidden_size, center_beta, center_rule)
-        self.trainable_module: WSDAN = model
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
-        self.center_weight = center_weight
+        super().__init__(model, smoothing, center_weight, center_beta, center_rule)
         self.crop_threshold = crop_threshold
         self.drop_threshold = drop_threshold
         self.crop_padding = crop_padding
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         model = self.trainable_module
-        raw = model.forward_parts(input)
+        raw = model.forward_parts(images)
         attention = raw.attention.detach()
-        # drawn from torch's global generator, which the trainer seeds anew for every step
-        crops = attention_crop(input, attention, None, self.crop_threshold, self.crop_padding)
-        drops = attention_drop(input, attention, None, self.drop_threshold)
-        losses = dict(
-            raw=self.criterion(raw.logits, target),
-            crop=self.criterion(model.forward_parts(crops).logits, target),
-            drop=self.criterion(model.forward_parts(drops).logits, target),
-            center=self.center_loss(raw.embedding, target))
-        loss = (losses['raw'] + losses['crop'] + losses['drop']) / 3 + self.center_weight * losses['center']
-        return dict(loss=loss, output=raw.logits, **{name: value.detach() for name, value in losses.items()})
+        # the random choices use torch's global generator, which the trainer seeds before every step
+        crops = attention_crop(images, attention, None, self.crop_threshold, self.crop_padding)
+        drops = attention_drop(images, attention, None, self.drop_threshold)
+        parts = dict(
+            raw=self.criterion(raw.logits, targets),
+            crop=self.criterion(model.forward_parts(crops).logits, targets),
+            drop=self.criterion(model.forward_parts(drops).logits, targets),
+            center=self.center_loss(raw.embedding, targets))
+        loss = (parts['raw'] + parts['crop'] + parts['drop']) / 3 + self.center_weight * parts['center']
+        return loss, raw.logits, parts

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._files import atomic_write
 
 CHECKPOINT = 'checkpoint.safetensors'  # in a run folder
 _TENSOR = '__tensor__'
@@ -52,30 +51,6 @@ def load_state(path: Path) -> dict[str, Any]:
     return _unpack(json.loads(structure), tensors)
 
 
-def atomic_write(path: Path, write: Any) -> None:
-    """Call `write(temporary path)`, flush the file and rename it to `path`.
-
-    Args:
-        path: The file to replace.
-        write: Callable that writes the file whose path it is given.
-
-    Raises:
-        UserError: Writing failed; nothing is left behind and `path` is as it was.
-    """
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        with open(part, 'rb+') as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        reason = getattr(error, 'strerror', None) or str(error)
-        kept = ', the previous one is kept' if path.exists() else ''
-        raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error
-
-
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         key = str(len(tensors))
@@ -99,8 +74,3 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list):
         return [_unpack(item, tensors) for item in value]
     return value
-
-
-def cpu_state_dict(module: torch.nn.Module) -> dict[str, Tensor]:
-    """A module's state on the CPU, each tensor in its own contiguous memory."""
-    return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from fgvc_zoo.training.checkpoint import atomic_write
+from fgvc_zoo._files import atomic_write
 
 
 class History:
@@ -14,8 +14,8 @@ class History:
 
     Args:
         folder: The run folder.
-        rows: Rows of earlier epochs, when a run goes on; the files are written anew from them, so that epochs which a killed
-            run had finished after its last checkpoint do not appear twice.
+        rows: Rows of earlier epochs, when a run is resumed. The files are rewritten from them, so that epochs that a killed
+            run finished after its last checkpoint do not appear twice.
     """
 
     def __init__(self, folder: Path, rows: list[dict[str, Any]] | None = None) -> None:

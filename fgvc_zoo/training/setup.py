@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, eval_transform, open_dataset, train_transform
+from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.models._backbone import Backbone
@@ -25,7 +25,7 @@ from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
 def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone: bool | str) -> TimmModel:
     """A model to train: this zoo's, or any timm model.
 
-    Its pretrained_cfg says what the run will use (input size, crop, class names), so that whoever loads it later needs no more.
+    Its pretrained_cfg holds the input size and crop of the run, so that loading it later needs no recipe.
 
     Args:
         name: Registered name.
@@ -56,7 +56,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     model.pretrained_cfg.update(
         input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, crop_mode=recipe.crop_mode,
         num_classes=num_classes)
-    # where the weights came from is this run's business; whoever loads the result must not fetch them again
+    # drop the source so that loading the result does not download these weights again
     model._model_args = {key: value for key, value in model._model_args.items() if key not in ('pretrained_backbone', 'num_classes')}
     for key in ('file', 'url', 'hf_hub_id', 'source'):
         model.pretrained_cfg.pop(key, None)
@@ -155,13 +155,6 @@ def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], se
     """The training split with the recipe's augmentation; its randomness is a function of the seed and of the sampler's key."""
     transform = train_transform(recipe.input_size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
     return open_dataset(data, split, transform=transform, seed=seed)
-
-
-def test_dataset(data: str, split: str, cfg: dict[str, Any]) -> ImageDataset:
-    """An evaluation split, prepared as the model's configuration says."""
-    transform = eval_transform(
-        cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
-    return open_dataset(data, split, transform=transform)
 
 
 def train_sampler(dataset: ImageDataset, recipe: Recipe, seed: int, rank: int, world: int) -> EpochSampler:

@@ -1,8 +1,8 @@
 """The training loop: one task, one recipe, one data set, on Hugging Face Accelerate.
 
 Every random draw is a function of the seed and of where the run stands: the order of the images of (seed, epoch), an image's
-augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that was killed and
-resumed ends with the weights of one that was not.
+augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that is killed and
+resumed ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import timm
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -26,21 +26,22 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._files import atomic_write, cpu_state_dict, write_json
 from fgvc_zoo._memory import keep_freed_memory
+from fgvc_zoo._progress import progress_bar
 from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
-from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
-from fgvc_zoo.tasks import TASKS, create_task
-from fgvc_zoo.training.checkpoint import CHECKPOINT, atomic_write, cpu_state_dict, load_state, save_state
+from fgvc_zoo.tasks import TASKS, create_task, task_settings
+from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
 from fgvc_zoo.training.setup import (
     build_model,
     compile_backbones,
     parameter_groups,
-    test_dataset,
     train_dataset,
     train_loader,
     train_mode,
@@ -80,6 +81,9 @@ def train(config: TrainConfig) -> Path:
     Raises:
         UserError: The folder holds another run, the data or the model cannot be used, the loss is no longer finite, or the disk is full.
     """
+    # written in full: a run's record must not change when a default does
+    recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
+    config = replace(config, recipe=recipe)
     folder = Path(config.output)
     checkpoint = folder / CHECKPOINT
     if checkpoint.exists() and not config.resume:
@@ -93,9 +97,9 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder, self.recipe = config, folder, config.recipe
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        in_turns = getattr(TASKS.get(config.recipe.task), 'trains_in_turns', False)
+        has_phases = getattr(TASKS[config.recipe.task], 'has_phases', False)
         self.accelerator = Accelerator(
-            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=in_turns)])
+            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_phases)])
         if cpu:
             keep_freed_memory()
         else:
@@ -107,7 +111,8 @@ class _Run:
         self.model = build_model(config.model, recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
-        self.eval_dataset = test_dataset(config.data, config.eval_split, cfg) if config.eval_split else None
+        self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
+                             if config.eval_split else None)
 
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # our sampler shards the images between processes and knows where to resume, so Accelerate leaves the loader alone
@@ -156,10 +161,10 @@ class _Run:
     def _load(self) -> None:
         state = load_state(self.folder / CHECKPOINT)
         # through JSON, so that tuples and lists compare equal
-        wanted = json.loads(json.dumps(self.config.identity()))
-        found = json.loads(json.dumps(state['identity']))
-        if found != wanted:
-            different = [key for key in wanted if found.get(key) != wanted[key]]
+        identity = json.loads(json.dumps(self.config.identity()))
+        saved = json.loads(json.dumps(state['identity']))
+        if saved != identity:
+            different = [key for key in identity if saved.get(key) != identity[key]]
             raise UserError(f"'{self.folder}' holds a run with another {' and '.join(different)}; resume with the same settings "
                             "or choose another folder")
         self.model.load_state_dict(state['model'])
@@ -183,7 +188,7 @@ class _Run:
     def _export(self) -> None:
         """config.json and model.safetensors, for timm and transformers."""
         atomic_write(self.folder / 'model.safetensors', lambda path: save_file(cpu_state_dict(self.final_model), path))
-        atomic_write(self.folder / 'config.json', lambda path: save_config(self.model, path, self.class_names))
+        save_config(self.model, self.folder / 'config.json', self.class_names)
 
     def _describe(self) -> None:
         """run.json: everything needed to repeat the run."""
@@ -192,7 +197,7 @@ class _Run:
             config=config, command=self.config.command, images=len(self.dataset), classes=len(self.class_names),
             versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
             device=str(self.accelerator.device), processes=self.accelerator.num_processes)
-        atomic_write(self.folder / 'run.json', lambda path: path.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8'))
+        write_json(self.folder / 'run.json', record)
 
     # ---- loop
 
@@ -200,14 +205,12 @@ class _Run:
         main = self.accelerator.is_main_process
         if main:
             self._describe()
-        with Progress(
-                TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn('{task.fields[parts]}'), disable=not (self.config.progress and main)) as bar:
+        with progress_bar(self.config.progress and main, details=True) as bar:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
-            shown = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, parts='')
+            bar_task = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
             while self.epoch < self.recipe.epochs:
-                self._train_epoch(bar, shown)
+                self._train_epoch(bar, bar_task)
                 self._finish_epoch()
         if main:
             self._export()
@@ -219,15 +222,15 @@ class _Run:
         size = int(1.5 * self.recipe.input_size)  # random crops are cut from it, so more than the input
         size = max(size, int(self.recipe.input_size / self.recipe.crop_pct))
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
-            wanted = self.config.cache
-            if wanted is None:
-                wanted = fits_in_memory(cache_bytes(dataset.paths, size))
-            if wanted:
-                shown = bar.add_task(f'decoding {dataset.split}', total=len(dataset), parts='')
-                dataset.cache(size, progress=partial(_advance, bar, shown))
-                bar.remove_task(shown)
+            cache = self.config.cache
+            if cache is None:
+                cache = fits_in_memory(cache_bytes(dataset.paths, size))
+            if cache:
+                bar_task = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
+                dataset.cache(size, progress=partial(_advance, bar, bar_task))
+                bar.remove_task(bar_task)
 
-    def _train_epoch(self, bar: Progress, shown: TaskID) -> None:
+    def _train_epoch(self, bar: Progress, bar_task: TaskID) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         train_mode(self.prepared, self.model, self.recipe)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
@@ -246,7 +249,7 @@ class _Run:
                 self.seconds += now - saved
                 self._save()
                 saved = time.monotonic()
-            bar.update(shown, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', parts=self._describe_step())
+            bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
         self.seconds += time.monotonic() - saved
 
     def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
@@ -314,5 +317,5 @@ class _Run:
         return row
 
 
-def _advance(bar: Progress, shown: TaskID, done: int, total: int) -> None:
-    bar.update(shown, completed=done, total=total)
+def _advance(bar: Progress, bar_task: TaskID, done: int, total: int) -> None:
+    bar.update(bar_task, completed=done, total=total)

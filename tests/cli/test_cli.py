@@ -34,7 +34,7 @@ def test_help_and_version_do_not_import_torch():
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     result = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in ('predict', 'evaluate', 'models', 'train'):
+    for command in ('predict', 'evaluate', 'models', 'train', 'publish', 'verify', 'timm'):
         assert command in result.stdout
 
 
@@ -186,11 +186,11 @@ def test_rotated_photographs_are_turned_upright(call, run_folder, tmp_path):
 
 
 def test_interrupt_leaves_no_traceback(call, run_folder, photos, monkeypatch):
-    import fgvc_zoo.cli.predict as module
+    from fgvc_zoo import loading
 
     def stop(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(module, 'load_model', stop)
+    monkeypatch.setattr(loading, 'load_model', stop)
     status, out, err = call('predict', photos, '--model', run_folder)
     assert status == 130
     assert 'Traceback' not in out + err

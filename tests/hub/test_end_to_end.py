@@ -47,10 +47,9 @@ print(json.dumps(answers))
 def clone(tmp_path):
     """A clone of the repository, which the script may change."""
     folder = tmp_path / 'clone'
-    for name in ('fgvc_zoo', 'hub', 'benchmarks/results'):
+    for name in ('fgvc_zoo', 'fgvc_zoo_cli', 'hub', 'benchmarks/results'):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('fgvc_zoo_cli.py', 'hubconf.py'):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / 'hubconf.py', folder)
     return folder
 
 

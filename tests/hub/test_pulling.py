@@ -178,8 +178,8 @@ def test_a_bad_moment(hub, published, client, run, repo_id, fault):
 
 
 @pytest.mark.parametrize(('fault', 'words'), [
-    (dict(method='GET', path='/lfs/', corrupt=True), "'model.safetensors' of 'REPO' was damaged on its way"),
-    (dict(method='GET', path='config.json', corrupt=True), "'config.json' of 'REPO' was damaged on its way"),
+    (dict(method='GET', path='/lfs/', corrupt=True), "'model.safetensors' of 'REPO' was damaged in transfer"),
+    (dict(method='GET', path='config.json', corrupt=True), "'config.json' of 'REPO' was damaged in transfer"),
     (dict(method='GET', path='/lfs/', cut=50_000, reset=True), 'the connection to the Hub failed'),
     (dict(method='GET', path='/lfs/', status=500), 'the Hub has trouble (500'),
     (dict(method='GET', path='/revision/', status=503), 'the Hub has trouble (503'),
@@ -204,7 +204,7 @@ try:
 except UserError as error:
     print(error)
 """)
-    assert attempt.status == 0 and f"'model.safetensors' of '{repo_id}' was damaged on its way" in attempt.out, attempt.err
+    assert attempt.status == 0 and f"'model.safetensors' of '{repo_id}' was damaged in transfer" in attempt.out, attempt.err
     hub.forgive()
     assert client(code=SAME + f"answer('hf-hub:{repo_id}')").status == 0
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import golden_input, load_manifest
-from fgvc_zoo.hub import check, find_baseline, stage, stage_checkpoint, update_manifest, zoo
 from fgvc_zoo.models import METHODS
+from fgvc_zoo.publishing import check, find_baseline, stage, stage_checkpoint, update_manifest, zoo
 
 REPO = 'tester/apples'
 

@@ -35,7 +35,7 @@ def run(job: dict) -> int:
 def main() -> None:
     import timm
 
-    from fgvc_zoo.cli import publish, verify  # noqa: F401
+    import fgvc_zoo.publishing  # noqa: F401
 
     timm.create_model('wsdan', backbone='test_resnet')  # imports more of torch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fgvc_zoo import timm as launcher
+import fgvc_zoo_cli
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / 'docs' / 'neighbours.md').read_text(encoding='utf-8')
@@ -46,9 +46,11 @@ def test_python(name):
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_shell(command, monkeypatch):
-    python, dash_m, module, *argv = shlex.split(command)
-    assert (python, dash_m, module) == ('python', '-m', 'fgvc_zoo.timm')
-    monkeypatch.setattr(sys, 'argv', ['timm.py', *argv, '--device', 'cpu', '--workers', '0'])
+    program, *argv = shlex.split(command)
+    assert (program, argv[0]) == ('fgvc-zoo', 'timm')
+    monkeypatch.setattr(sys, 'argv', [program, *argv, '--device', 'cpu', '--workers', '0'])
     monkeypatch.setattr(sys, 'path', list(sys.path))
-    launcher.main()
+    with pytest.raises(SystemExit) as stopped:
+        fgvc_zoo_cli.main()
+    assert not stopped.value.code
     assert any(Path(name).is_file() for name in ('top1.json', 'names.csv'))

@@ -1,4 +1,4 @@
-"""timm's scripts with the models of this zoo, through `python -m fgvc_zoo.timm`.
+"""timm's scripts with the models of this zoo, through `fgvc-zoo timm`.
 
 The scripts are in timm's repository only, which cannot be fetched from a package index. Short ones stand for them, which take the same
 options and make the same calls; `FGVC_ZOO_TIMM=CLONE pytest tests/neighbours/test_timm_scripts.py` runs the same tests with the real ones.
@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import timm
 
-from fgvc_zoo import UserError, timm as launcher
+import fgvc_zoo_cli
+from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import FOLDER
 from fgvc_zoo.data import ImageFolder
 from fgvc_zoo.evaluation import evaluate
 from fgvc_zoo.loading import eval_transform_for
+from fgvc_zoo_cli.timm_scripts import find_script
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(os.environ.get('FGVC_ZOO_TIMM', Path(__file__).with_name('timm_scripts')))
@@ -27,18 +29,20 @@ CPU = ['--device', 'cpu', '--workers', '0', '--batch-size', '4']
 
 @pytest.fixture
 def run(monkeypatch):
-    """The launcher in this process."""
+    """`fgvc-zoo timm` in this process; returns the exit status."""
     def call(*argv):
-        monkeypatch.setattr(sys, 'argv', ['timm.py', *map(str, argv)])
+        monkeypatch.setattr(sys, 'argv', ['fgvc-zoo', 'timm', *map(str, argv)])
         monkeypatch.setattr(sys, 'path', list(sys.path))
-        launcher.main()
+        with pytest.raises(SystemExit) as stopped:
+            fgvc_zoo_cli.main()
+        return stopped.value.code or 0
     return call
 
 
 def test_validate(run_folder, model, photos, tmp_path):
-    """In a process of its own: nothing but the launcher registers the models."""
+    """In a process of its own: nothing but the command registers the models."""
     result = subprocess.run(
-        [sys.executable, '-m', 'fgvc_zoo.timm', SCRIPTS / 'validate.py', photos / 'test', '--model', f'local-dir:{run_folder}',
+        [sys.executable, '-m', 'fgvc_zoo_cli', 'timm', SCRIPTS / 'validate.py', photos / 'test', '--model', f'local-dir:{run_folder}',
          '--pretrained', *CPU, '--results-file', tmp_path / 'result.json', '--results-format', 'json'],
         cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -84,24 +88,20 @@ def test_a_script_runs_as_if_by_itself(run, tmp_path, capsys):
     (tmp_path / 'beside.py').write_text('number = 3\n')
     script = tmp_path / 'script.py'
     script.write_text("import sys, beside\nassert __name__ == '__main__'\nprint(sys.argv)\nraise SystemExit(beside.number)\n")
-    with pytest.raises(SystemExit) as stopped:
-        run(script, '--model', 'x')
-    assert stopped.value.code == 3
-    assert capsys.readouterr().out == f"{[str(script), '--model', 'x']}\n"
+    assert run(script, '--model', 'x', '--help') == 3
+    assert capsys.readouterr().out == f"{[str(script), '--model', 'x', '--help']}\n"
 
 
 @pytest.mark.parametrize('argv, message', [
-    ((), "give the path of one of timm's scripts"),
     (('validate.py',), "there is no script 'validate.py'; give the path"),
     (('refused.py',), 'pretrained_backbone=True starts from'),
 ])
 def test_what_the_user_can_mend_is_one_line(run, argv, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'refused.py').write_text("import timm; timm.create_model('wsdan_resnet50', pretrained=True)\n")
-    with pytest.raises(SystemExit) as stopped:
-        run(*argv)
+    assert run(*argv) == 2
     error = capsys.readouterr().err
-    assert stopped.value.code == 2 and error.startswith('fgvc-zoo: error: ') and error.count('\n') == 1 and message in error
+    assert error.startswith('fgvc-zoo: error: ') and error.count('\n') == 1 and message in error
 
 
 def test_scripts_of_a_clone_are_found_by_name(tmp_path, monkeypatch):
@@ -109,12 +109,6 @@ def test_scripts_of_a_clone_are_found_by_name(tmp_path, monkeypatch):
     (tmp_path / 'validate.py').touch()
     monkeypatch.setattr(timm, '__file__', str(tmp_path / 'timm' / '__init__.py'))
     with pytest.raises(UserError):  # site-packages may hold any validate.py
-        launcher.find_script('validate.py')
+        find_script('validate.py')
     (tmp_path / 'pyproject.toml').touch()
-    assert launcher.find_script('validate.py') == tmp_path / 'validate.py'
-
-
-def test_the_launcher_does_not_hide_timm():
-    """It bears timm's name, but only inside this package."""
-    assert launcher is not timm and launcher.timm is timm
-    assert Path(timm.__file__).parent.name == 'timm' and 'fgvc_zoo' not in Path(timm.__file__).parts
+    assert find_script('validate.py') == tmp_path / 'validate.py'

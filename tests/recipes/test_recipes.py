@@ -4,6 +4,7 @@ import pytest
 
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe, recipe_for, recipe_names
+from fgvc_zoo.tasks import task_settings
 
 
 def test_every_recipe_loads():
@@ -22,6 +23,15 @@ def test_methods_differ_from_the_baseline_only_where_the_method_does():
             assert baseline[key] == wsdan[key], (data, key)
 
 
+@pytest.mark.parametrize('name', recipe_names())
+@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
+def test_task_settings_are_written_only_where_they_differ_from_the_defaults(name, data):
+    recipe = load_recipe(name, data)
+    defaults = task_settings(recipe.task)
+    assert not [key for key, value in load_recipe(name).task_args.items() if defaults[key] == value]
+    assert recipe.task_args.keys() <= defaults.keys()
+
+
 def test_overrides_of_layout_and_folder(tmp_path):
     path = tmp_path / 'mine.yaml'
     path.write_text('extends: baseline\ndefaults: {task: baseline, lr: 0.5}\n'
@@ -33,10 +43,10 @@ def test_overrides_of_layout_and_folder(tmp_path):
 
 
 def test_replace_reaches_one_level_down():
-    recipe = load_recipe('wsdan').replace(**{'epochs': 3, 'task_args.center_beta': 0.1, 'augmentation.scale': [0.5, 1.0]})
+    recipe = load_recipe('racnn').replace(**{'epochs': 3, 'task_args.margin': 0.1, 'augmentation.scale': [0.5, 1.0]})
     assert recipe.epochs == 3
-    assert recipe.task_args['center_beta'] == 0.1
-    assert recipe.task_args['center_rule'] == 'ema'
+    assert recipe.task_args['margin'] == 0.1
+    assert recipe.task_args['follow_peaks'] is True
     assert recipe.augmentation.scale == (0.5, 1.0)
 
 
@@ -45,7 +55,9 @@ def test_replace_reaches_one_level_down():
     ({'augmentation.scales': 1}, "did you mean 'scale'"),
     ({'lr.x': 1}, 'has no parts'),
     ({'epochs': 0}, 'above 0'),
-    ({'smoothing': 1.0}, r'smoothing must be in \[0, 1\]'),
+    ({'smoothing': 1.0}, r'smoothing must be in \[0, 1\), not 1\.0'),
+    ({'lr': '1e-3'}, "lr must be above 0, not '1e-3'"),  # YAML reads a number without a point as a string
+    ({'min_lr': -0.1}, r'min_lr must be in \[0, 1\]'),
     ({'layer_decay': 0}, r'layer_decay must be in \(0, 1\]'),
 ])
 def test_bad_values_are_named(changes, words):

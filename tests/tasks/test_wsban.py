@@ -84,30 +84,9 @@ def test_every_parameter_learns_and_centres_do_not(batch):
     assert not task.centers.requires_grad and task.centers.any()
 
 
-def test_state_round_trip(batch):
-    images, targets = batch
-    _, task = make()
-    task(images, targets)
-    _, other = make()
-    other.load_task_state(task.get_task_state())
-    torch.testing.assert_close(other.centers, task.centers)
-
-
-def test_refuses_other_models_and_options_out_of_range():
-    with pytest.raises(UserError, match='trains a WS-BAN model'):
-        create_task('wsban', timm.create_model('wsdan', backbone='test_resnet', num_classes=3))
+def test_refuses_options_out_of_range():
     with pytest.raises(UserError, match="did you mean 'distillation_weight'"):
         make(distilation_weight=1)
     for args in (dict(temperature=0), dict(center_rule='emma'), dict(center_beta=0)):
         with pytest.raises(UserError, match=next(iter(args))):
             make(**args)
-
-
-def test_stays_finite_under_autocast(batch):
-    images, targets = batch
-    _, task = make()
-    for scale in (0.0, 1.0, 1e4):
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            result = task(images * scale, targets)
-        result['loss'].backward()
-        assert result['loss'].isfinite()

@@ -50,17 +50,6 @@ def test_full_disk_keeps_the_previous_file(tmp_path, monkeypatch):
     assert load_state(path) == dict(step=1)
 
 
-def test_a_truly_full_disk(tmp_path):
-    """/dev/full refuses every write; the flush behind it must be noticed."""
-    def write(path):
-        with open('/dev/full', 'wb', buffering=0) as file:
-            file.write(b'x')
-
-    with pytest.raises(UserError, match='No space left'):
-        checkpoint.atomic_write(tmp_path / 'x', write)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize('damage', ['cut', 'text', 'pickle', 'empty'])
 def test_damaged_files_are_named(tmp_path, damage):
     path = tmp_path / 'state'

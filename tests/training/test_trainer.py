@@ -12,6 +12,7 @@ from PIL import Image
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.tasks import task_settings
 from fgvc_zoo.training import TrainConfig, train, trainer as trainer_module
 from fgvc_zoo.training.setup import parameter_groups
 
@@ -87,6 +88,7 @@ def test_run_folder(photos, tmp_path):
     record = json.loads((folder / 'run.json').read_text())
     assert record['command'] == 'fgvc-zoo train'
     assert record['config']['recipe']['epochs'] == 2
+    assert record['config']['recipe']['task_args'] == json.loads(json.dumps(task_settings('wsdan')))  # defaults too
     model = timm.create_model(f'local-dir:{folder}', pretrained=True).eval()
     assert model.pretrained_cfg['label_names'] == ['green', 'red']
     assert model.pretrained_cfg['input_size'] == (3, 48, 48)

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Optional
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from fgvc_zoo._transfer import download
-from fgvc_zoo.cli import evaluate
-from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.hub import CHECKSUMS, RESULT, check
+from fgvc_zoo_cli._common import BatchSize, Device, Workers, console
+from fgvc_zoo_cli.evaluate import evaluate
 
 
-def run(
-        name: str, data: str | None, split: str | None, tolerance: float, batch_size: int, workers: int, device: str | None) -> int:
-    """Check the files and the golden logits; with data, measure again.
+def verify(
+        model: Annotated[str, typer.Argument(help='ORG/NAME or ORG/NAME@REVISION on the Hugging Face Hub, or a staged folder.')],
+        data: Annotated[Optional[str], typer.Option(help='Measure its figures again on cub200:PATH, grocery:PATH, folder:PATH ...')] = None,
+        split: Annotated[Optional[str], typer.Option(help='The split that was measured if not given.')] = None,
+        tolerance: Annotated[float, typer.Option(min=0, help='Percentage points a figure may differ.')] = 0.2,
+        batch_size: BatchSize = 32,
+        workers: Workers = 2,
+        device: Device = None,
+) -> None:
+    """Check that a published model is intact, answers as it did, and reaches its figures."""
+    from rich.table import Table
 
-    Returns:
-        The exit status: 1 if a figure differs by more than `tolerance` percentage points, else 0.
-    """
-    folder = Path(name.removeprefix('local-dir:'))
+    from fgvc_zoo._transfer import download
+    from fgvc_zoo.publishing import CHECKSUMS, RESULT, check
+
+    folder = Path(model.removeprefix('local-dir:'))
     if not folder.is_dir():
-        folder = download(name.removeprefix('hf-hub:'))
+        folder = download(model.removeprefix('hf-hub:'))
     gap = check(folder)
-    out = Console(highlight=False, soft_wrap=True)
+    out = console()
     count = len(json.loads((folder / CHECKSUMS).read_text(encoding='utf-8')))
     out.print(f'{count} files are intact; the golden logits differ by at most {gap:.1g}')
     if data is None:
-        return 0
+        return
     record = json.loads((folder / RESULT).read_text(encoding='utf-8'))
     published = _figures(record['metrics'])
-    measured = _figures(evaluate.run(str(folder), data, split or record['split'], batch_size, workers, None, device)['metrics'])
+    measured = _figures(evaluate(str(folder), data, split or record['split'], batch_size, workers, device=device)['metrics'])
     table = Table('percent', 'published', 'measured', 'difference', title=f"{record['data']}, {record['split']}", title_justify='left')
     for key, value in published.items():
         now = measured.get(key, float('nan'))
@@ -43,11 +48,13 @@ def run(
     holds = worst <= tolerance
     out.print(f"the figures {'hold' if holds else 'do not hold'}: they differ by at most {worst:.2f} percentage points "
               f'(tolerance {tolerance:g})')
-    return 0 if holds else 1
+    raise typer.Exit(0 if holds else 1)
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float]:
     """Every accuracy in percent, by name."""
+    from fgvc_zoo.evaluation import parts_of
+
     figures = {key: metrics[key] for key in ('top1', 'top5', 'mean_per_class')}
     for part in parts_of(metrics):
         figures[f'{part} top1'] = metrics[part]['top1']

@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from fgvc_zoo._errors import UserError
-from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.cli._common import choose_device, progress_bar
-from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, parts_of, result_record, write_json
-from fgvc_zoo.hub import golden_logits
-from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
-from fgvc_zoo.recipes import recipe_for
+from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, choose_device, command_line, console
+
+if TYPE_CHECKING:
+    from fgvc_zoo.loading import TimmModel
 
 
-def run(
-        name: str, data: str, split: str, batch_size: int, workers: int, json_file: Path | None, device: str | None) -> dict[str, Any]:
-    """Measure, print, write."""
+def evaluate(
+        model: Annotated[str, typer.Argument(help='A name with weights, or the folder of a run.')],
+        data: Data,
+        split: Annotated[str, typer.Option(help='test, train, holdout ...')] = 'test',
+        batch_size: BatchSize = 32,
+        workers: Workers = 2,
+        json_file: Annotated[Optional[Path], typer.Option('--json', help='Write the result to this file.')] = None,
+        device: Device = None,
+) -> dict[str, Any]:
+    """Measure a model: accuracies of each pass, localisation, calibration."""
+    from fgvc_zoo import evaluation
+    from fgvc_zoo._files import write_json
+    from fgvc_zoo._progress import progress_bar
+    from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.loading import eval_transform_for, load_model
+    from fgvc_zoo.publishing import golden_logits
+
     begun = time.monotonic()
     place = choose_device(device)
-    model = load_model(name)
-    golden = golden_logits(model)[0, :10]
-    model.to(place)
-    dataset = open_dataset(data, split, transform=eval_transform_for(model))
-    _check_classes(model, dataset.class_names, name)
-    err = Console(stderr=True)
-    with progress_bar(err) as bar:
-        shown = bar.add_task(f'measuring on {split}', total=len(dataset))
-        metrics = evaluate(
-            model, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(shown, completed=done))
-    record = _record(name, model, data, split, metrics, time.monotonic() - begun)
-    record['golden'] = [round(value, 5) for value in golden.tolist()]  # so that publishing can tell these weights from others
+    network = load_model(model)
+    golden = golden_logits(network)[0, :10]
+    network.to(place)
+    dataset = open_dataset(data, split, transform=eval_transform_for(network))
+    _check_classes(network, dataset.class_names, model)
+    err = console(stderr=True)
+    with progress_bar(err.is_terminal, err) as bar:
+        task = bar.add_task(f'measuring on {split}', total=len(dataset))
+        metrics = evaluation.evaluate(
+            network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
+    record = _record(model, network, data, split, metrics, time.monotonic() - begun)
+    record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
-    _show(Console(), metrics, len(dataset))
+    _show(metrics, len(dataset))
     return record
 
 
 def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo.loading import class_names
+
     known = class_names(model)
     if len(known) != len(names):
         raise UserError(f"'{name}' knows {len(known)} classes, the data have {len(names)}; they do not belong together")
@@ -55,7 +66,11 @@ def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
 
 
 def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What is known of the model's training comes from its run folder or from the manifest."""
+    """The result file. What is known of the model's training comes from its run folder or from the manifest."""
+    from fgvc_zoo.checkpoints import load_manifest
+    from fgvc_zoo.evaluation import result_record
+    from fgvc_zoo.recipes import recipe_for
+
     folder = Path(name.removeprefix('local-dir:'))
     cfg = model.pretrained_cfg
     architecture = cfg['architecture']
@@ -72,10 +87,16 @@ def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[st
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
-        command=' '.join(['fgvc-zoo', *sys.argv[1:]]), seconds=seconds, **facts)
+        command=command_line(), seconds=seconds, **facts)
 
 
-def _show(out: Console, metrics: dict[str, Any], count: int) -> None:
+def _show(metrics: dict[str, Any], count: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fgvc_zoo.evaluation import parts_of
+
+    out = Console()
     table = Table(title=f'{count} images, percent', title_justify='left')
     for column in ('', 'top-1', 'top-5', 'mean per class'):
         table.add_column(column, justify='left' if not column else 'right')
@@ -84,9 +105,9 @@ def _show(out: Console, metrics: dict[str, Any], count: int) -> None:
         table.add_row(part, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
     out.print(table)
     if 'localization' in metrics:
-        found = metrics['localization']
-        out.print(f"attended box meets the true one (IoU >= 0.5): {found['iou50']:.1f} % of the images; "
-                  f"a central box of the same size: {found['central_box_iou50']:.1f} %")
+        overlap = metrics['localization']
+        out.print(f"box IoU >= 0.5: {overlap['iou50']:.1f} % of the images; "
+                  f"a central box of the same size: {overlap['central_box_iou50']:.1f} %")
     out.print(f"negative log-likelihood {metrics['nll']:.3f}, expected calibration error {metrics['ece']:.3f}")
     if metrics['confusions']:
         out.print('most frequent confusions: ' + '; '.join(

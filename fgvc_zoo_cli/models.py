@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatch
-from typing import Any
+from typing import Annotated, Any
 
-import timm
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.models import METHODS
+from fgvc_zoo_cli._common import Json
 
 
-def run(pattern: str, as_json: bool) -> None:
-    """Print one row for each model, and one more for each of its checkpoints."""
+def models(
+        pattern: Annotated[str, typer.Argument(help="Such as '*resnet*'.")] = '*',
+        as_json: Json = False,
+) -> None:
+    """List the registered models and which have weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fgvc_zoo._errors import UserError, nearest
+
     rows = [row for row in _rows() if fnmatch(row['name'], pattern) or fnmatch(row['name'].split('.')[0], pattern)]
     if not rows:
         names = [row['name'] for row in _rows()]
@@ -35,6 +39,12 @@ def run(pattern: str, as_json: bool) -> None:
 
 
 def _rows() -> list[dict[str, Any]]:
+    """One row for each model, and one more for each of its checkpoints."""
+    import timm
+
+    from fgvc_zoo.checkpoints import load_manifest
+    from fgvc_zoo.models import METHODS
+
     rows: list[dict[str, Any]] = []
     for method in METHODS:
         for name in timm.list_models(module=method):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +11,18 @@ from typing import Any
 import torch
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._transfer import sha256
+from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json, write_text
 from fgvc_zoo.checkpoints import golden_input
-from fgvc_zoo.hub.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.saving import portable_args
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
-COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # what two result files must share to stand next to each other
+COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg', LEADERBOARD)
 _TOLERANCE = 2e-3  # of golden logits, between machines
@@ -69,45 +67,51 @@ def stage(
     config = _read_config(source / 'config.json', model.num_classes)
     record = _read_result(result or source / RESULT)
     _check_measured(record, model, source)
-    baseline = baseline or _there(source / 'baseline.json')
+    baseline = baseline or _if_file(source / 'baseline.json')
     compared = _read_result(baseline) if baseline else None
     if compared:
         _check_comparable(record, compared)
-    picture = picture or _there(source / 'attention.png')
-    shown = f'attention{picture.suffix.lower()}' if picture else ''
-    if picture and (shown not in OPTIONAL or not picture.is_file()):
+    picture = picture or _if_file(source / 'attention.png')
+    picture_name = f'attention{picture.suffix.lower()}' if picture else ''
+    if picture and (picture_name not in OPTIONAL or not picture.is_file()):
         raise UserError(f"'{picture}' is not a picture for the card; give a .png or .jpg file")
     state, rounded = _read_weights(source / WEIGHTS, full)
     model.load_state_dict(state)
     logits = golden_logits(model)
-    recipe_file = _there(source / 'recipe.yaml')
+    recipe_file = _if_file(source / 'recipe.yaml')
     recipe = record['recipe'] or (yaml.safe_load(recipe_file.read_text(encoding='utf-8')) if recipe_file else None)
     entry = _leaderboard_entry(record, benchmark) if benchmark else None
 
+    def write_weights(part: Path) -> None:
+        if rounded:
+            save_file(state, part, metadata={'format': 'pt'})
+        else:
+            shutil.copyfile(source / WEIGHTS, part)
+
     writers: dict[str, Callable[[Path], Any]] = {
-        WEIGHTS: lambda path: save_file(state, path, metadata={'format': 'pt'}) if rounded else shutil.copyfile(source / WEIGHTS, path),
-        'config.json': lambda path: _write_json(path, config),
-        'labels.txt': lambda path: path.write_text('\n'.join(config['label_names']) + '\n', encoding='utf-8'),
-        RESULT: lambda path: _write_json(path, record),
-        GOLDEN: lambda path: save_file({'logits': logits}, path, metadata=_golden_metadata(model)),
+        WEIGHTS: lambda path: atomic_write(path, write_weights),
+        'config.json': lambda path: write_json(path, config),
+        'labels.txt': lambda path: write_text(path, '\n'.join(config['label_names']) + '\n'),
+        RESULT: lambda path: write_json(path, record),
+        GOLDEN: lambda path: atomic_write(path, lambda part: save_file({'logits': logits}, part, metadata=_golden_metadata(model))),
     }
     if recipe:
-        writers['recipe.yaml'] = lambda path: path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding='utf-8')
+        writers['recipe.yaml'] = lambda path: write_text(path, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     if entry:
-        writers[LEADERBOARD] = lambda path: path.write_text(yaml.safe_dump(entry, sort_keys=False), encoding='utf-8')
+        writers[LEADERBOARD] = lambda path: write_text(path, yaml.safe_dump(entry, sort_keys=False))
     if compared:
-        writers['baseline.json'] = lambda path: _write_json(path, compared)
+        writers['baseline.json'] = lambda path: write_json(path, compared)
     if picture:
-        writers[shown] = lambda path: shutil.copyfile(picture, path)
-    card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
-    writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
+        writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
+    card = render_card(repo_id, config, record, compared, license or '', about, picture_name, rounded, files=sorted(writers))
+    writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():
-        _write(folder / name, write)
+        write(folder / name)
     for name in set(OPTIONAL) - set(writers):
         (folder / name).unlink(missing_ok=True)
     sums = {name: sha256(folder / name) for name in sorted(writers)}
-    _write(folder / CHECKSUMS, lambda path: _write_json(path, sums))
+    write_json(folder / CHECKSUMS, sums)
     return folder
 
 
@@ -161,7 +165,7 @@ def _golden_metadata(model: TimmModel) -> dict[str, str]:
                       'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
 
 
-def _there(path: Path) -> Path | None:
+def _if_file(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
@@ -227,27 +231,7 @@ def _read_weights(path: Path, full: bool) -> tuple[dict[str, Tensor], bool]:
     if full:
         return state, False
     rounded = any(value.dtype == torch.float32 for value in state.values())
-    state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    state = half_precision(state)
     if any(not value.isfinite().all() for value in state.values()):
         raise UserError(f"half precision cannot hold the weights in '{path}'; give --full")
     return state, rounded
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(temporary path)` and rename the file to `path`."""
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.chmod(0o644)  # safetensors writes files that only their owner may read
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise UserError(f"cannot write '{path}': {getattr(error, 'strerror', None) or error}; free some space or choose another "
-                        "folder") from error
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-
-

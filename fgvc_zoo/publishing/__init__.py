@@ -5,9 +5,9 @@ A staged folder holds what timm and transformers read (`model.safetensors`, `con
 of a fixed image) and `checksums.json`.
 """
 
-from fgvc_zoo.hub.publishing import Published, compare, publish
-from fgvc_zoo.hub.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage
-from fgvc_zoo.hub.zoo import find_baseline, find_checkpoint, stage_checkpoint, update_manifest
+from fgvc_zoo.publishing.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage
+from fgvc_zoo.publishing.upload import Published, compare, publish
+from fgvc_zoo.publishing.zoo import find_baseline, find_checkpoint, stage_checkpoint, update_manifest
 
 __all__ = [
     'CHECKSUMS', 'COMPARABLE', 'RESULT', 'Published', 'check', 'compare', 'find_baseline', 'find_checkpoint', 'golden_logits', 'is_staged',

@@ -13,11 +13,12 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, Re
 from huggingface_hub.hf_api import RepoFile
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._transfer import LOG_IN, git_sha1, hub_errors, sha256
-from fgvc_zoo.hub.staging import CHECKSUMS, OPTIONAL, WEIGHTS, check
+from fgvc_zoo._files import git_sha1, sha256
+from fgvc_zoo._transfer import LOG_IN, hub_errors
+from fgvc_zoo.publishing.staging import CHECKSUMS, OPTIONAL, WEIGHTS, check
 
-_WAITS = (1.0, 3.0)  # seconds before another attempt at what huggingface_hub itself does not try again
-_LONGEST_WAIT = 30.0  # seconds that the Hub may ask for
+_WAITS = (1.0, 3.0)  # seconds before each retry of a call that huggingface_hub does not retry itself
+_LONGEST_WAIT = 30.0  # seconds; a longer Retry-After is an error
 
 Answer = TypeVar('Answer')
 
@@ -75,17 +76,17 @@ def publish(folder: Path, repo_id: str, private: bool = False, revision: str | N
     with hub_errors(f"'{repo_id}' could not be published"):
         if get_token() is None:
             raise UserError(f'publishing needs a token: {LOG_IN}')
-        url = str(_patiently(lambda: api.create_repo(repo_id, private=private or None, exist_ok=True)))
+        url = str(_with_retries(lambda: api.create_repo(repo_id, private=private or None, exist_ok=True)))
         if revision is not None:
-            _patiently(lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
+            _with_retries(lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
         head, changes = _changes(api, folder, repo_id, revision)
         changed = [name for name, change in changes.items() if change != 'unchanged']
-        tags = {item.name: item.target_commit for item in _patiently(lambda: api.list_repo_refs(repo_id)).tags} if tag else {}
+        tags = {item.name: item.target_commit for item in _with_retries(lambda: api.list_repo_refs(repo_id)).tags} if tag else {}
         if tag in tags and (changed or tags[tag] != head):
             raise UserError(f"the tag '{tag}' of '{repo_id}' marks another revision ({tags[tag][:7]}); choose another tag")
         commit = _commit(api, folder, repo_id, revision, head, changes) if changed else head
         if tag is not None and tag not in tags:
-            _patiently(lambda: api.create_tag(repo_id, tag=tag, revision=commit, exist_ok=True))
+            _with_retries(lambda: api.create_tag(repo_id, tag=tag, revision=commit, exist_ok=True))
     return Published(url, commit, changes)
 
 
@@ -97,7 +98,7 @@ def _commit(api: HfApi, folder: Path, repo_id: str, revision: str | None, head: 
     message = f"Publish {repo_id.split('/')[-1]}" if changes[WEIGHTS] == 'added' else f"Update {', '.join(changed)}"
     api.preupload_lfs_files(repo_id, additions, revision=revision, free_memory=False)
     try:
-        return _patiently(lambda: api.create_commit(
+        return _with_retries(lambda: api.create_commit(
             repo_id, [*additions, *deletions], commit_message=message, revision=revision, parent_commit=head)).oid
     except HTTPError:
         # perhaps it was made and only the answer was lost, or another publisher was faster with the same files
@@ -109,7 +110,7 @@ def _commit(api: HfApi, folder: Path, repo_id: str, revision: str | None, head: 
 
 def _changes(api: HfApi, folder: Path, repo_id: str, revision: str | None) -> tuple[str, dict[str, str]]:
     """Id of the published revision, and what each file of the folder would do to it."""
-    head = _patiently(lambda: api.repo_info(repo_id, revision=revision)).sha
+    head = _with_retries(lambda: api.repo_info(repo_id, revision=revision)).sha
     assert head is not None
     published = {item.path: item for item in api.list_repo_tree(repo_id, recursive=True, revision=head) if isinstance(item, RepoFile)}
     changes = {}
@@ -128,8 +129,8 @@ def _published_names(folder: Path) -> list[str]:
     return sorted([*json.loads((folder / CHECKSUMS).read_text(encoding='utf-8')), CHECKSUMS])
 
 
-def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Try again when the Hub or the connection had a bad moment, and wait as long as the Hub asks for, within reason."""
+def _with_retries(call: Callable[[], Answer]) -> Answer:
+    """Retry transient errors of the Hub and of the connection. A Retry-After of up to 30 seconds is honoured."""
     for wait in _WAITS:
         try:
             return call()

@@ -26,7 +26,7 @@ def render_card(
         record: Its result file.
         baseline: The baseline's, or None.
         license: Of the weights.
-        about: What it was trained on, in words; '' if nothing was said.
+        about: What it was trained on, in words; may be empty.
         picture: Name of the picture in the repository, or ''.
         rounded: The weights were measured in single precision and rounded to half precision after that.
         files: Names of the files in the repository.

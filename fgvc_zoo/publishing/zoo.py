@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo._files import write_text
 from fgvc_zoo.checkpoints import FOLDER, MANIFEST, Checkpoint, load_manifest
-from fgvc_zoo.hub.staging import COMPARABLE, WEIGHTS, stage
 from fgvc_zoo.loading import load_model
+from fgvc_zoo.publishing.staging import COMPARABLE, WEIGHTS, stage
 from fgvc_zoo.saving import save_config
 
 
@@ -59,9 +60,7 @@ def update_manifest(entry: dict[str, Any]) -> None:
     entries = [item for item in entries if _place(item) != _place(entry)]
     head = '# Every checkpoint of this zoo; written by the scripts in hub/, read by fgvc_zoo.checkpoints.\n'
     text = yaml.safe_dump(sorted([*entries, entry], key=_place), sort_keys=False, allow_unicode=True, width=120)
-    part = MANIFEST.with_suffix('.part')
-    part.write_text(head + text, encoding='utf-8')
-    part.replace(MANIFEST)
+    write_text(MANIFEST, head + text)
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,82 @@
+"""Files written whole or not at all, their checksums, and the tensors that go into them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from fgvc_zoo._errors import UserError
+
+
+def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write(temporary path)`, flush the file to the disk and rename it to `path`.
+
+    Args:
+        path: The file to create or replace. Missing folders are created.
+        write: Writes the file whose path it is given.
+
+    Raises:
+        UserError: Writing failed. The temporary file is removed and `path` is unchanged.
+    """
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = part.stat().st_mode
+        write(part)
+        part.chmod(mode)  # safetensors makes files that only their owner can read
+        with open(part, 'rb+') as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        reason = getattr(error, 'strerror', None) or str(error)
+        kept = ', the previous one is kept' if path.exists() else ''
+        raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file with `atomic_write`."""
+    atomic_write(path, lambda part: part.write_text(text, encoding='utf-8'))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with `atomic_write`."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON with a final newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + '\n'
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def git_sha1(path: Path) -> str:
+    """Git blob SHA-1 of a file, 40 hex digits."""
+    content = path.read_bytes()
+    return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+
+
+def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """A module's state dict on the CPU. Each tensor has its own contiguous memory, as safetensors demands."""
+    return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+
+
+def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with every floating point tensor rounded to fp16."""
+    return {key: value.half() if value.is_floating_point() else value for key, value in state.items()}

@@ -1,0 +1,171 @@
+"""What the training of every method shares. A method's task is a subclass of `MethodTask`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from timm.task import TrainingTask
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fgvc_zoo._errors import UserError, check_range
+
+
+class MethodTask(TrainingTask):
+    """A model, the losses that train it, and what only the training needs.
+
+    A subclass sets `model_class` and implements `losses`. Layers, parameters and buffers that it creates beside the model are trained with
+    it (parameters), saved with the training state, and not part of the published model. `diagnose(images, targets)`, if it has one, returns
+    scalars by name that show on held-out images whether the method works as intended.
+
+        class BilinearTask(MethodTask):
+            model_class = BilinearCNN
+
+            def losses(self, images, targets):
+                logits = self.trainable_module(images)
+                loss = self.criterion(logits, targets)
+                return loss, logits, dict(ce=loss)
+
+    `task(images (B, C, H, W), targets (B,))` returns `loss`, `output` (logits (B, K)) and the named components; all but the loss are
+    detached.
+
+    Args:
+        model: The network.
+        smoothing: Label smoothing of `criterion`, in [0, 1).
+
+    Attributes:
+        model_class: The class of model that the task trains.
+        has_phases: Some steps train only a part of the parameters, so DistributedDataParallel needs `find_unused_parameters`.
+        trainable_module: The network.
+        criterion: Cross-entropy with label smoothing.
+
+    Raises:
+        UserError: The model is of another class or has no classes, or an option is out of range.
+    """
+
+    model_class: type[nn.Module] = nn.Module
+    has_phases = False
+
+    def __init__(self, model: nn.Module, smoothing: float = 0.0) -> None:
+        if not isinstance(model, self.model_class) or not getattr(model, 'num_classes', 0):
+            raise UserError(f'{type(self).__name__} trains models of class {self.model_class.__name__} with num_classes above 0, not '
+                            f"{type(model).__name__} with num_classes={getattr(model, 'num_classes', 0)}")
+        check_range('smoothing', smoothing, 0, 1, exclude=(1,))
+        super().__init__(verbose=False)
+        self.trainable_module: Any = model
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        self._parallel: list[DistributedDataParallel] = []  # a list, so that it does not become a submodule
+
+    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """One training step's losses.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            targets: (B,), int64.
+
+        Returns:
+            The loss, a scalar; the logits (B, K) that training accuracy is computed from; named components for the history, scalars.
+        """
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
+        if self._parallel:
+            return self._parallel[0](input, target)
+        return self.step(input, target)
+
+    def step(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """What `forward` returns, on this process's images alone."""
+        loss, output, components = self.losses(images, targets)
+        return dict(loss=loss, output=output.detach(), **{name: value.detach() for name, value in components.items()})
+
+    def prepare_distributed(self, device_ids: list[int] | None = None, **ddp_kwargs: Any) -> MethodTask:
+        """Average the gradients of the model and of the task's own parameters over processes, as timm's train.py asks for.
+
+        A step calls the model several times and through several methods, so the step is wrapped in DistributedDataParallel instead of the
+        model; `trainable_module` stays the model. A trainer that wraps the whole task, as Accelerate does, does not need this call.
+
+        Args:
+            device_ids: As for DistributedDataParallel.
+            **ddp_kwargs: Further arguments of DistributedDataParallel.
+        """
+        ddp_kwargs.setdefault('find_unused_parameters', self.has_phases)
+        self._parallel = [DistributedDataParallel(_Step(self), device_ids, **ddp_kwargs)]
+        return self
+
+    def no_sync(self) -> Any:
+        """A context in which gradients are accumulated without averaging them over processes."""
+        return self._parallel[0].no_sync() if self._parallel else super().no_sync()
+
+    def get_task_state(self, module: Any = None, ema: bool = False) -> dict[str, Any]:
+        """The state of everything beside the model: state dicts of modules, tensors, by attribute name."""
+        state: dict[str, Any] = {name: child.state_dict() for name, child in self._own_modules().items()}
+        return {**state, **{name: tensor.detach().clone() for name, tensor in self._own_tensors().items()}}
+
+    def load_task_state(self, state: dict[str, Any] | None, strict: bool = True, module: Any = None, ema: bool = False) -> None:
+        """Load what `get_task_state` returned; None changes nothing."""
+        if state is None:
+            return
+        for name, child in self._own_modules().items():
+            child.load_state_dict(state[name], strict=strict)
+        with torch.no_grad():
+            for name, tensor in self._own_tensors().items():
+                tensor.copy_(state[name])
+
+    def _own_modules(self) -> dict[str, nn.Module]:
+        """Modules with a state, without the model and its copies, which timm names trainable_module..., eval_model..."""
+        return {name: child for name, child in self.named_children()
+                if not name.startswith(('trainable_module', 'eval_model')) and child.state_dict()}
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.named_parameters(recurse=False)), **dict(self.named_buffers(recurse=False))}
+
+
+class _Step(nn.Module):
+    """A task's step as the forward pass of a module with the task's parameters, for DistributedDataParallel."""
+
+    def __init__(self, task: MethodTask) -> None:
+        super().__init__()
+        for name, child in task.named_children():
+            self.add_module(name, child)
+        for name, parameter in task.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in task.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        self.step = task.step
+
+    def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        return self.step(images, targets)
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of every process in rank order, (world * B, ...); `x` itself with one process. No gradient."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_gradient(x: Tensor) -> Tensor:
+    """Rows of every process in rank order, (world * B, ...); `x` itself with one process.
+
+    The gradient of a process's rows is the sum over the processes' losses. If every process computes the same loss from
+    the gathered rows, averaging gradients over processes, as data parallel training does, gives that loss's gradient exactly.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    return _Gather.apply(x)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return gather(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]

@@ -1,0 +1,65 @@
+"""The `fgvc-zoo` command.
+
+It is a package beside `fgvc_zoo` because importing anything from `fgvc_zoo` registers the models and so imports torch and timm, which
+takes seconds. Each command is one file with its options and what it does; it imports `fgvc_zoo` inside its functions, so that `--help`
+stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from fgvc_zoo_cli import evaluate, models, predict, publish, timm_scripts, train, verify
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help='Fine-grained image recognition: which apple, which warbler, which aircraft variant.')
+
+
+@app.callback(invoke_without_command=True)
+def options(
+        context: typer.Context,
+        show_version: Annotated[bool, typer.Option('--version', help='Show the version and exit.')] = False) -> None:
+    """Fine-grained image recognition: which apple, which warbler, which aircraft variant."""
+    if show_version:
+        typer.echo(version('fgvc-zoo'))
+        raise typer.Exit
+    if context.invoked_subcommand != 'timm':  # timm's scripts keep Python's format
+        warnings.formatwarning = lambda message, *_: f'fgvc-zoo: note: {message}\n'
+
+
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(models.models)
+app.command()(train.train)
+app.command()(publish.publish)
+app.command()(verify.verify)
+# the script's own options, --help included, are not options of this command
+app.command('timm', context_settings=dict(allow_interspersed_args=False))(timm_scripts.run_script)
+
+
+def main() -> None:
+    """Run the command. An error that the user can fix is one line on standard error and exit status 2.
+
+    Typer itself exits with status 130 when the user interrupts.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')  # huggingface_hub draws them into files too
+    try:
+        app()
+    except BrokenPipeError:  # the reader of our output has exited, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except ValueError as error:
+        from fgvc_zoo import UserError
+
+        if not isinstance(error, UserError):
+            raise
+        typer.echo(f'fgvc-zoo: error: {error}', err=True)
+        raise SystemExit(2) from None

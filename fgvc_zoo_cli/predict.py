@@ -1,0 +1,89 @@
+"""`fgvc-zoo predict`: names for photographs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from fgvc_zoo_cli._common import Device, Json, choose_device, console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fgvc_zoo.prediction import Prediction
+
+DEFAULT_MODEL = 'wsdan_tf_efficientnet_lite0.grocery81'
+_BAR = 24
+
+
+def predict(
+        paths: Annotated[list[Path], typer.Argument(help='Image files, and folders of them.')],
+        model: Annotated[str, typer.Option(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')] = DEFAULT_MODEL,
+        top: Annotated[int, typer.Option(min=1, help='How many names to give.')] = 5,
+        as_json: Json = False,
+        save: Annotated[Optional[Path], typer.Option(help='Folder for pictures of what the model looked at.')] = None,
+        device: Device = None,
+) -> None:
+    """Name what is on photographs."""
+    from rich.markup import escape
+
+    from fgvc_zoo._progress import progress_bar
+    from fgvc_zoo.data import find_images, load_image
+    from fgvc_zoo.explain import explain_image
+    from fgvc_zoo.loading import load_model
+    from fgvc_zoo.prediction import predict as predict_images
+
+    images = find_images(paths)
+    network = load_model(model, choose_device(device))
+    out, err = console(), console(stderr=True)
+    picture_names = _picture_names(images) if save else []
+    answers: list[Prediction] = []
+    with progress_bar(err.is_terminal, err) as bar:
+        task = bar.add_task('predicting', total=len(images))
+        for answer in predict_images(network, images, top):
+            answers.append(answer)
+            bar.advance(task)
+            if not as_json and answer.error is None:
+                _show(out, answer)
+            if save and answer.error is None:
+                save.mkdir(parents=True, exist_ok=True)
+                explain_image(network, load_image(answer.path)).save(save / picture_names[len(answers) - 1])
+    if as_json:
+        print(json.dumps([_record(answer) for answer in answers], indent=2, ensure_ascii=False))
+    failed = [answer for answer in answers if answer.error is not None]
+    for answer in failed:
+        err.print(f'fgvc-zoo: {escape(answer.error or "")}', style='red')
+    if failed:
+        err.print(f'fgvc-zoo: {len(failed)} of {len(answers)} images could not be read', style='red')
+        raise typer.Exit(1)
+
+
+def _show(out: Console, answer: Prediction) -> None:
+    from rich.markup import escape
+
+    out.print(f'[bold]{escape(str(answer.path))}[/bold]')
+    for name, probability in zip(answer.names, answer.probabilities, strict=True):
+        bar = '█' * round(_BAR * probability)
+        out.print(f'  {100 * probability:5.1f} %  {bar:<{_BAR}}  {escape(name)}')
+
+
+def _record(answer: Prediction) -> dict[str, Any]:
+    if answer.error is not None:
+        return dict(path=str(answer.path), error=answer.error)
+    best = [dict(name=name, probability=round(value, 6)) for name, value in zip(answer.names, answer.probabilities, strict=True)]
+    return dict(path=str(answer.path), predictions=best)
+
+
+def _picture_names(images: list[Path]) -> list[str]:
+    """A file name for each picture: the image's, with a number where several would be equal."""
+    counts: Counter[str] = Counter()
+    names = []
+    for path in images:
+        counts[path.stem] += 1
+        number = f'_{counts[path.stem]}' if counts[path.stem] > 1 else ''
+        names.append(f'{path.stem}{number}.png')
+    return names

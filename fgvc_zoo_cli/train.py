@@ -1,0 +1,79 @@
+"""`fgvc-zoo train`: settings from a recipe, changed by options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from fgvc_zoo_cli._common import Data, Device, Workers, command_line, console
+
+
+def train(
+        model: Annotated[str, typer.Option(help='A registered name, or any timm model for the baseline.')],
+        data: Data,
+        output: Annotated[Path, typer.Option(help='The run folder.')],
+        recipe: Annotated[Optional[str], typer.Option(help="A recipe's name or a YAML file; the model's own if not given.")] = None,
+        changes: Annotated[Optional[list[str]], typer.Option('--set', help='key=value of the recipe; may be repeated.')] = None,
+        epochs: Annotated[Optional[int], typer.Option()] = None,
+        batch_size: Annotated[Optional[int], typer.Option(help='Images a step and process.')] = None,
+        lr: Annotated[Optional[float], typer.Option(help='Peak learning rate.')] = None,
+        input_size: Annotated[Optional[int], typer.Option(help='Side of the input in pixels.')] = None,
+        seed: Annotated[int, typer.Option(help='Fixes everything random.')] = 0,
+        train_split: Annotated[str, typer.Option(help="'fit' leaves a fifth out.")] = 'train',
+        eval_split: Annotated[Optional[str], typer.Option(help="Measured while training; 'holdout' for choosing settings.")] = None,
+        eval_every: Annotated[int, typer.Option(min=1, help='In epochs.')] = 1,
+        pretrained_backbone: Annotated[str, typer.Option(help='true, false, or a .safetensors file with timm keys.')] = 'true',
+        workers: Workers = 2,
+        cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
+        resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint.")] = False,
+        amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
+        compile: Annotated[bool, typer.Option('--compile', help='Compile the backbone: slower to start, faster to train.')] = False,
+        device: Device = None,
+) -> None:
+    """Train a model on your own photographs or on a benchmark."""
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo.recipes import load_recipe, recipe_for
+
+    try:
+        from fgvc_zoo import training
+    except ModuleNotFoundError as error:
+        raise UserError(f"training needs '{error.name}': pip install 'fgvc-zoo[train]'") from error
+    shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
+    settings = load_recipe(recipe or recipe_for(model), data).replace(
+        **{**{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes or [])})
+    folder = training.train(training.TrainConfig(
+        model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
+        eval_every=eval_every, pretrained_backbone=_weights(pretrained_backbone), workers=workers, cache=cache, resume=resume,
+        device=device, amp=amp, compile=compile, command=command_line()))
+    console(stderr=True).print(
+        f'the model is in {folder}\n'
+        f'  fgvc-zoo evaluate {folder} --data {data}\n'
+        f'  fgvc-zoo predict --model {folder} PHOTO...')
+
+
+def parse_changes(changes: list[str]) -> dict[str, Any]:
+    """Parse 'key=value' strings. Values are YAML: '0.1' is a number, '[0.2, 1]' a list, 'null' None.
+
+    Raises:
+        UserError: One has no '=' or its value is not YAML.
+    """
+    import yaml
+
+    from fgvc_zoo._errors import UserError
+
+    parsed = {}
+    for change in changes:
+        key, equals, value = change.partition('=')
+        if not equals:
+            raise UserError(f"--set takes key=value, not '{change}'")
+        try:
+            parsed[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {key}: '{value}' is not a value") from error
+    return parsed
+
+
+def _weights(text: str) -> bool | str:
+    return {'true': True, 'false': False}.get(text.lower(), text)

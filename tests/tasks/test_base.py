@@ -1,0 +1,135 @@
+"""What holds for the task of every method: its results, its state, the models it takes, several processes."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.tasks import TASKS, MethodTask, create_task, register_task, task_settings
+
+METHODS = ('apinet', 'osme', 'racnn', 'wsban', 'wsdan')
+
+
+def make(method, **args):
+    torch.manual_seed(0)
+    return create_task(method, timm.create_model(method, backbone='test_resnet', num_classes=3), **args)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(4, 3, 64, 64, generator=generator), torch.tensor([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_only_the_loss_has_a_gradient(method, batch):
+    result = make(method)(*batch)
+    assert [name for name, value in result.items() if value.requires_grad] == ['loss']
+    assert result['output'].shape == (4, 3)
+    assert all(value.ndim == 0 for name, value in result.items() if name != 'output')
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_class_of_model_is_named(method):
+    name = TASKS[method].model_class.__name__
+    with pytest.raises(UserError, match=f'Task trains models of class {name} with num_classes above 0, not ResNet with num_classes=1000'):
+        create_task(method, timm.create_model('test_resnet'))
+    with pytest.raises(UserError, match=f'not {name} with num_classes=0'):
+        create_task(method, timm.create_model(method, backbone='test_resnet', num_classes=0))
+    with pytest.raises(UserError, match=r'smoothing must be in \[0, 1\), not 1'):
+        make(method, smoothing=1)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_finite_under_autocast(method, batch):
+    images, targets = batch
+    task = make(method)
+    for scale in (0.0, 1.0, 1e4):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            result = task(images * scale, targets)
+        result['loss'].backward()
+        assert result['loss'].isfinite() and result['loss'].dtype == torch.float32
+        assert all(p.grad.isfinite().all() for p in task.parameters() if p.grad is not None)
+
+
+class Scaled(MethodTask):
+    """A task with a layer, a parameter and a buffer beside the model."""
+
+    def __init__(self, model, smoothing=0.0, power=2.0):
+        super().__init__(model, smoothing)
+        self.layer = nn.Linear(3, 3)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer('count', torch.zeros(()))
+
+    def losses(self, images, targets):
+        logits = self.trainable_module(images)
+        loss = self.scale * self.criterion(self.layer(logits), targets)
+        self.count += 1
+        return loss, logits, dict(ce=loss)
+
+
+def test_state_is_what_lies_beside_the_model(batch):
+    first, second = Scaled(timm.create_model('test_resnet', num_classes=3)), Scaled(timm.create_model('test_resnet', num_classes=3))
+    with torch.no_grad():
+        first.scale.fill_(5)
+    first(*batch)
+    state = first.get_task_state()
+    assert state.keys() == {'layer', 'scale', 'count'}
+    second.load_task_state(state)
+    second.load_task_state(None)
+    assert second.scale == 5 and second.count == 1 and torch.equal(second.layer.weight, first.layer.weight)
+    first(*batch)
+    assert state['count'] == 1  # a copy
+
+
+def test_tasks_of_other_packages(monkeypatch):
+    monkeypatch.setattr('fgvc_zoo.tasks.TASKS', dict(TASKS))
+    register_task('scaled', Scaled)
+    register_task('scaled', Scaled)
+    assert isinstance(create_task('scaled', timm.create_model('test_resnet'), smoothing=0.1, power=3.0), Scaled)
+    assert task_settings('scaled') == dict(power=2.0)
+    with pytest.raises(ValueError, match="'wsdan' is registered already"):
+        register_task('wsdan', Scaled)
+
+
+TWO_PROCESSES = '''
+images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))[4 * rank:4 * rank + 4]
+targets = torch.tensor([0, 1, 0, 1])
+
+def make(method, **args):
+    torch.manual_seed(0)
+    model = timm.create_model(method, backbone='test_resnet', num_classes=3).eval()  # batch norms do not move
+    return create_task(method, model, **args)
+
+def gradients(task, step):
+    torch.manual_seed(step)
+    task.zero_grad()
+    loss = task(images, targets)['loss']
+    loss.backward()
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in task.named_parameters()}
+
+phases = dict(racnn=dict(proposal_steps=1, classification_steps=1, ranking_steps=1, margin=0.5))
+for method in ('apinet', 'osme', 'racnn', 'wsban', 'wsdan'):
+    alone, together = make(method, **phases.get(method, {})), make(method, **phases.get(method, {}))
+    assert together.prepare_distributed() is together
+    for step in range(3):
+        mean = gradients(alone, step)
+        for gradient in mean.values():
+            dist.all_reduce(gradient)
+            gradient /= 2
+        for name, gradient in gradients(together, step).items():
+            torch.testing.assert_close(gradient, mean[name], rtol=1e-3, atol=1e-6, msg=f'{method} {step} {name}')
+    with together.no_sync():
+        own = gradients(alone, 5)
+        for name, gradient in gradients(together, 5).items():
+            torch.testing.assert_close(gradient, own[name], rtol=1e-3, atol=1e-6, msg=f'{method} no_sync {name}')
+    assert not any('parallel' in name for name in together.state_dict())
+result = True
+'''
+
+
+def test_prepare_distributed_averages_gradients(two_processes):
+    """As timm's train.py uses a task: every process has the mean of the gradients of both."""
+    assert two_processes(TWO_PROCESSES) == [True, True]

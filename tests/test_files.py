@@ -1,0 +1,65 @@
+"""Files are written whole or not at all, and their checksums are the usual ones."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fgvc_zoo import UserError
+from fgvc_zoo._files import atomic_write, cpu_state_dict, git_sha1, half_precision, sha256, write_json
+
+
+def test_json_is_written_into_a_new_folder(tmp_path):
+    write_json(tmp_path / 'new' / 'file.json', dict(name='Ä'))
+    assert json.loads((tmp_path / 'new' / 'file.json').read_text(encoding='utf-8')) == dict(name='Ä')
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file.json']
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    """/dev/full refuses every write."""
+    def write(path):
+        with open('/dev/full', 'wb', buffering=0) as file:
+            file.write(b'x')
+
+    with pytest.raises(UserError, match='No space left'):
+        atomic_write(tmp_path / 'x', write)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_keeps_the_previous_file(tmp_path):
+    path = tmp_path / 'x'
+    path.write_text('old')
+
+    def write(part):
+        part.write_text('half of it')
+        raise OSError(5, 'Input/output error')
+
+    with pytest.raises(UserError, match='Input/output error, the previous one is kept'):
+        atomic_write(path, write)
+    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_are_as_readable_as_other_files(tmp_path):
+    """safetensors itself makes files that only their owner can read."""
+    atomic_write(tmp_path / 'weights', lambda part: save_file({'x': torch.zeros(1)}, part))
+    (tmp_path / 'other').touch()
+    assert (tmp_path / 'weights').stat().st_mode == (tmp_path / 'other').stat().st_mode
+
+
+def test_checksums(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(b'hello\n' * 300000)  # longer than one block
+    assert sha256(path) == subprocess.run(['sha256sum', path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert git_sha1(path) == subprocess.run(['git', 'hash-object', path], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_state_dicts(tmp_path):
+    model = torch.nn.BatchNorm1d(3)
+    model.bias = model.weight  # safetensors refuses tensors that share memory
+    state = cpu_state_dict(model)
+    save_file(state, tmp_path / 'weights')
+    assert load_file(tmp_path / 'weights').keys() == model.state_dict().keys()
+    rounded = half_precision(state)
+    assert rounded['weight'].dtype == torch.float16 and rounded['num_batches_tracked'].dtype == torch.int64
