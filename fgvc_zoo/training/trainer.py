@@ -38,15 +38,7 @@ from fgvc_zoo.tasks import TASKS, create_task, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import (
-    build_model,
-    compile_backbones,
-    parameter_groups,
-    train_dataset,
-    train_loader,
-    train_mode,
-    train_sampler,
-)
+from fgvc_zoo.training.setup import build_model, compile_backbones, parameter_groups, train_dataset, train_loader, train_mode, train_sampler
 from fgvc_zoo.version import __version__
 
 CHECKPOINT_SECONDS = 300
