@@ -105,7 +105,8 @@ def _load_folder(folder: Path) -> TimmModel:
     try:
         model = timm.create_model(f'local-dir:{folder}')
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {_first_line(error)}") from error
+        hint = '; if another package defines this model, install it or name its module with --import' if 'Unknown model' in str(error) else ''
+        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {_first_line(error)}{hint}") from error
     _load_state(model, state, weights)
     return model
 

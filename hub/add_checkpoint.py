@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record, write_json
+from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone, parts_of, result_record, write_json
 from fgvc_zoo.hub import update_manifest
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.recipes import load_recipe
@@ -66,7 +66,7 @@ def main() -> None:
     if found := diagnose(task, dataset, workers=1):
         metrics['diagnosis'] = found
     data = Path(options.data.rpartition(':')[2]).name
-    method, _, backbone = cfg['architecture'].partition('_')
+    method, backbone = method_and_backbone(model, config['recipe']['task'])
     usual = load_recipe(config['recipe']['name'], config['data'])
     size = '' if cfg['input_size'][-1] == usual.input_size else f"_{cfg['input_size'][-1]}"
     epochs = '' if config['recipe']['epochs'] == usual.epochs else f"_{config['recipe']['epochs']}ep"

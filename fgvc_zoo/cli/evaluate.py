@@ -15,10 +15,9 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.cli._common import choose_device, progress_bar
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import evaluate, parts_of, result_record, write_json
+from fgvc_zoo.evaluation import evaluate, method_and_backbone, parts_of, result_record, write_json
 from fgvc_zoo.hub import golden_logits
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for, load_model
-from fgvc_zoo.recipes import recipe_for
 
 
 def run(
@@ -59,16 +58,17 @@ def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[st
     folder = Path(name.removeprefix('local-dir:'))
     cfg = model.pretrained_cfg
     architecture = cfg['architecture']
-    method = recipe_for(architecture)
-    backbone = architecture.partition('_')[2] if method != 'baseline' else architecture
+    task = None
     facts: dict[str, Any] = dict(recipe={}, seed=0, epochs=0, weights=None)
     if (folder / 'run.json').is_file():
         config = json.loads((folder / 'run.json').read_text(encoding='utf-8'))['config']
+        task = config['recipe']['task']
         facts = dict(
             recipe=config['recipe'], seed=config['seed'], epochs=config['recipe']['epochs'], weights=folder / 'model.safetensors')
     for item in load_manifest():
         if name == item.name:
             facts = dict(recipe=dict(name=item.recipe), seed=item.seed, epochs=item.epochs, weights=item.file)
+    method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,

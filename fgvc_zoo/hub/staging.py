@@ -21,6 +21,7 @@ from fgvc_zoo._transfer import sha256
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.hub.card import render_card
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.models import find_method
 from fgvc_zoo.saving import portable_args
 
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
@@ -99,7 +100,10 @@ def stage(
         writers['baseline.json'] = lambda path: _write_json(path, compared)
     if picture:
         writers[shown] = lambda path: shutil.copyfile(picture, path)
-    card = render_card(repo_id, config, record, compared, license or '', about, shown, rounded, files=sorted(writers))
+    method = find_method(config['architecture'])
+    card = render_card(
+        repo_id, config, record, compared, license or '', about, shown, rounded, sorted(writers), getattr(model, 'paper', None),
+        method.package or 'that defines it' if method else 'fgvc-zoo')
     writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
 
     for name, write in writers.items():

@@ -115,21 +115,19 @@ class RACNNTask(TrainingTask):
         else:
             with held(child for name, child in model.named_children() if name != 'proposals'):
                 found = model.forward_parts(input, learn_boxes=self.phase == 'ranking')
-        output = model.fuse([descriptor.detach() for descriptor in found.descriptors])
-        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, found.maps[:-1], strict=True)]
         wanted = [peak_squares(features, self.peak_half) for features in found.maps[:-1]]
         losses = {f'ce{index + 1}': self.criterion(logits, target) for index, logits in enumerate(found.logits)}
-        losses['fusion'] = self.criterion(output, target)
+        losses['fusion'] = self.criterion(found.fusion, target)
         classification = torch.stack(list(losses.values())).sum()
         losses['rank'] = inter_scale_ranking_loss(found.logits, target, self.margin, self.detach_coarse)
-        losses['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
+        losses['proposal'] = F.smooth_l1_loss(torch.cat(found.squares, 1), torch.cat(wanted, 1), beta=0.1, reduction='sum') / len(input)
         if self.follows:
             classification = classification + losses['proposal']
         objectives = dict(proposal=losses['proposal'], classification=classification, ranking=self.ranking_weight * losses['rank'])
         loss = objectives[self.phase]
         if self.training:
             self._count(loss)
-        return dict(loss=loss, output=output, **{name: value.detach() for name, value in losses.items()})
+        return dict(loss=loss, output=found.fusion, **{name: value.detach() for name, value in losses.items()})
 
     def _count(self, loss: Tensor) -> None:
         """Count a step of the phase, and begin the next phase if it was the last one; the same on every process."""

@@ -9,7 +9,7 @@ import torch
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.models import METHODS
-from fgvc_zoo.models._backbone import Backbone
+from fgvc_zoo.models.backbone import Backbone
 from fgvc_zoo.recipes import load_recipe, recipe_for
 from fgvc_zoo.tasks import create_task
 
