@@ -26,8 +26,15 @@ DEFAULT_MODEL = 'wsdan_tf_efficientnet_lite0.grocery81'
 
 @app.callback(invoke_without_command=True)
 def options(
-        show_version: Annotated[bool, typer.Option('--version', help='Show the version and exit.')] = False) -> None:
+        show_version: Annotated[bool, typer.Option('--version', help='Show the version and exit.')] = False,
+        modules: Annotated[Optional[list[str]], typer.Option(
+            '--import', metavar='MODULE', help='Import a module that registers a method; may be repeated.')] = None) -> None:
     """Fine-grained image recognition: which apple, which warbler, which aircraft variant."""
+    if modules:
+        from fgvc_zoo.models.registry import import_methods
+
+        for module in modules:
+            import_methods(module)
     if show_version:
         typer.echo(version('fgvc-zoo'))
         raise typer.Exit

@@ -32,8 +32,8 @@ def render_card(
         picture: Name of the picture in the repository, or ''.
         rounded: The weights were measured in single precision and rounded to half precision after that.
         files: Names of the files in the repository.
-        paper: Of the model's method; None for a model without one.
-        package: The distribution that registers the model.
+        paper: Of the method that it was trained with; None for the baseline.
+        package: The distribution that registers the model; '' if it is not known.
     """
     metrics = record['metrics']
     parts = [(f'its {name} prediction alone', value) for name, value in metrics.items()
@@ -42,8 +42,9 @@ def render_card(
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
         metadata=_metadata(repo_id.split('/')[-1], record, license).to_yaml(), repo_id=repo_id, architecture=config['architecture'],
-        labels=config['label_names'], about=about.rstrip('.'), paper=paper, package=package, picture=picture, result=record, rows=rows, baseline=baseline, rounded=rounded, license=license,
-        files=files, confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
+        labels=config['label_names'], about=about.rstrip('.'), paper=paper, package=package, picture=picture,
+        result=record, rows=rows, baseline=baseline, rounded=rounded, license=license, files=files,
+        confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
     return re.sub('\n{3,}', '\n\n', text)
 
 

@@ -102,8 +102,8 @@ def stage(
         writers[shown] = lambda path: shutil.copyfile(picture, path)
     method = find_method(config['architecture'])
     card = render_card(
-        repo_id, config, record, compared, license or '', about, shown, rounded, sorted(writers), getattr(model, 'paper', None),
-        method.package or 'that defines it' if method else 'fgvc-zoo')
+        repo_id, config, record, compared, license or '', about, shown, rounded, sorted(writers),
+        model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo')
     writers['README.md'] = lambda path: path.write_text(card, encoding='utf-8')
 
     for name, write in writers.items():

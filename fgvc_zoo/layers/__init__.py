@@ -28,8 +28,10 @@ from fgvc_zoo.layers.mean_prediction import mean_prediction
 from fgvc_zoo.layers.pairwise_interaction import Pairs, PairwiseInteraction, attentive_features, nearest_pairs
 
 __all__ = [
-    'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction', 'ParallelLinear',
-    'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'attentive_features',
-    'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'half_maximum_boxes', 'joint_descriptor', 'largest_component', 'mean_prediction',
-    'nearest_pairs', 'nested_squares', 'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt', 'square_boxes',
+    'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction',
+    'ParallelLinear', 'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding',
+    'attentive_features', 'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes',
+    'half_maximum_boxes', 'joint_descriptor', 'largest_component', 'mean_prediction', 'nearest_pairs',
+    'nested_squares', 'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt',
+    'square_boxes',
 ]

@@ -4,10 +4,12 @@
 backbone, and one name for each variant.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -145,9 +147,23 @@ def load_methods() -> None:
             point.load()
         except (Exception, SystemExit) as error:  # whatever another package does, importing this one works
             reason = str(error).strip().partition('\n')[0] or type(error).__name__
-            warnings.warn(f"the methods of the package '{package}' are not available, because it cannot be imported: {reason}", stacklevel=2)
+            warnings.warn(f"the methods of the package '{package}' are missing, since it cannot be imported: {reason}", stacklevel=2)
         for name in set(METHODS) - known:
             METHODS[name].package = package
+
+
+def import_methods(module: str) -> None:
+    """Import a module that registers methods; the current folder is searched too.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise UserError(f"the module '{module}' cannot be imported: {error}") from error
 
 
 def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any) -> dict[str, Any]:

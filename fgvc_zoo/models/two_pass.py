@@ -40,9 +40,9 @@ class TwoPassModel(FineGrainedModel):
         refine: Run both passes in eval mode. False gives the single pass.
         refine_padding: Margin around the object, as a fraction of the image's sides.
         connected: Only the largest connected region is the object.
-        feature_scale: The unit-length embedding times this is the classifier's input; 100 as in WS-DAN's code. Training fails without it: the
-            entries of a long unit vector are too small for useful gradients. With it the classifier's gradients are large, and SGD
-            at 0.01 diverges where 0.001, or the recipe's smaller rate for the classifier, does not.
+        feature_scale: The unit-length embedding times this is the classifier's input; 100 as in WS-DAN's code. Training
+            fails without it: the entries of a long unit vector are too small for useful gradients. With it the
+            classifier's gradients are large: SGD at 0.01 diverges, 0.001 or the recipe's rate for the classifier does not.
         attention_drop_rate: Share of the attention maps that are dropped whole in training, in [0, 1).
         shared: Arguments of `FineGrainedModel`.
 

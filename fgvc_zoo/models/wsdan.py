@@ -1,7 +1,8 @@
 """WS-DAN: weakly supervised data augmentation network.
 
-Hu et al., "See Better Before Looking Closer", arXiv 1901.09891. Attention maps pool the backbone's map (bilinear attention pooling). Inference
-runs two passes: over the image, and over the object that the mean attention map shows, cropped and enlarged.
+Hu et al., "See Better Before Looking Closer", arXiv 1901.09891. Attention maps pool the backbone's map (bilinear
+attention pooling). Inference runs two passes: over the image, and over the object that the mean attention map shows,
+cropped and enlarged.
 
 How it is trained (attention-guided crops and drops, attention regularisation) is in the task.
 """
