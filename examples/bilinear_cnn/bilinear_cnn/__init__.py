@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import attention_embedding
 from fgvc_zoo.models import FineGrainedModel, Paper, Variant, register_method
 from fgvc_zoo.tasks import BaselineTask
@@ -22,15 +21,11 @@ class BilinearCNN(FineGrainedModel):
     Args:
         channels: A 1x1 convolution reduces the map to this many channels before the outer product; 0 keeps all, as in the paper.
         shared: Arguments of `FineGrainedModel`.
-
-    Raises:
-        UserError: A choice does not fit the backbone, or a number is out of range.
     """
 
     method = 'bilinear_cnn'
 
     def __init__(self, channels: int = 128, **shared: Any) -> None:
-        check_range('channels', channels, 0)
         super().__init__(**shared)
         width = channels or self.num_features
         self.add_classifier(width * width)
@@ -49,7 +44,9 @@ register_method(
     Paper('Bilinear CNN Models for Fine-grained Visual Recognition', '1504.07889',
           'The bilinear CNN classifies the outer product of the features with themselves, averaged over the image.'),
     {
-        'vgg16': Variant("The paper's VGG-16, all 512 channels of its last convolution.", dict(stage=-2, channels=0), dict(input_size=448)),
+        'vgg16': Variant(
+            "The paper's VGG-16: all 512 channels of its last convolution (28x28 for 448 px).",
+            args=dict(stage=-2, channels=0), cfg=dict(input_size=448, pool_size=(28, 28))),
         'tf_efficientnet_lite0': Variant('EfficientNet-Lite0: small and fast.'),
     },
     task=BaselineTask,  # plain cross-entropy, as in the paper
