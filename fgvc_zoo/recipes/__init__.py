@@ -193,4 +193,5 @@ def _read(path: Path) -> dict[str, Any]:
     data = {
         key: {**(base.get('data') or {}).get(key, {}), **((document.get('data') or {}).get(key) or {})}
         for key in {*(base.get('data') or {}), *(document.get('data') or {})}}
-    return dict(defaults={**base.get('defaults', {}), **(document.get('defaults') or {})}, data=data)
+    inherited = {key: value for key, value in base.get('defaults', {}).items() if key != 'task'}  # a method has its own
+    return dict(defaults={**inherited, **(document.get('defaults') or {})}, data=data)
