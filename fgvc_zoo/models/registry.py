@@ -99,16 +99,18 @@ def register_method(
     if not name.isidentifier():
         raise UserError(f"give the class {model_cls.__name__} a `method` of its own: its name, such as 'wsdan'")
     method = Method(name, model_cls, paper, variants, task, Path(recipe) if recipe else None)
+    module = sys.modules[model_cls.__module__]
     for model_name in method.model_names:
         if timm.is_model(model_name):
             raise UserError(f"the model name '{model_name}' is already registered; give the class {model_cls.__name__} another `method`")
+        if hasattr(module, model_name):
+            raise UserError(f"'{module.__name__}' already has something called '{model_name}', as timm's entrypoint will be; rename it")
     if method.recipe and not method.recipe.is_file():
         raise UserError(f"the recipe '{method.recipe}' of the method '{name}' does not exist")
     model_cls.paper = paper
     shared = dict(paper_name=paper.name, paper_ids=f'arXiv:{paper.arxiv}' if paper.arxiv else None, **(cfg or {}))
     cfgs = {name: backbone_cfg(_DEFAULT_BACKBONE, **shared)}
     cfgs.update({f'{name}_{backbone}': backbone_cfg(backbone, **shared, **variant.cfg) for backbone, variant in variants.items()})
-    module = sys.modules[model_cls.__module__]
     # where timm's register_model looks for the configs, before it is called
     vars(module).setdefault('default_cfgs', {}).update(generate_default_cfgs(trained_cfgs(cfgs)))
     METHODS[name] = method

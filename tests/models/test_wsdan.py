@@ -92,6 +92,18 @@ def test_train_mode_is_one_pass(images):
     assert len(calls) == 3
 
 
+def test_each_pass_runs_the_attention_convolution_once(images):
+    model = make()
+    calls = []
+    model.attention.register_forward_hook(lambda *_: calls.append('attention'))
+    model.backbone.register_forward_hook(lambda *_: calls.append('backbone'))
+    with torch.no_grad():
+        for call in (model, model.forward_passes):
+            calls.clear()
+            call(images)
+            assert calls == ['backbone', 'attention'] * 2
+
+
 def test_pretrained_slice_equals_mixed_7a_of_the_backbone(tmp_path):
     from safetensors.torch import save_file
     torch.manual_seed(3)

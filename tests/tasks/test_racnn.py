@@ -239,6 +239,16 @@ def test_resumed_training_ends_with_the_same_weights(batch):
         assert torch.equal(tensor, second[0].state_dict()[name]), name
 
 
+@pytest.mark.parametrize('phase', PHASES)
+def test_a_step_computes_each_proposal_and_the_fusion_once(batch, phase):
+    model, task = in_phase(phase, num_scales=3)
+    calls = []
+    for name, module in [('fusion', model.fusion), *((f'proposal{i}', m) for i, m in enumerate(model.proposals))]:
+        module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    task.train()(*batch)
+    assert sorted(calls) == ['fusion', 'proposal0', 'proposal1']
+
+
 class Brightness(nn.Module):
     """A network whose map is the mean brightness of what it sees."""
 
