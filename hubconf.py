@@ -5,7 +5,6 @@
 
 import timm
 
-import fgvc_zoo  # noqa: F401  (loads the methods of other packages too)
 from fgvc_zoo.models import METHODS
 
 dependencies = ['torch', 'torchvision', 'timm', 'huggingface_hub', 'safetensors', 'yaml']

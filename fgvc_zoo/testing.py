@@ -120,7 +120,8 @@ class MethodContract:
         source = timm.create_model(self.backbone)
         save_file(source.state_dict(), tmp_path / 'backbone.safetensors')
         model = self.make(pretrained_backbone=str(tmp_path / 'backbone.safetensors'))
-        torch.testing.assert_close(model.backbone.model.get_parameter(self.first_layer), source.get_parameter(self.first_layer))
+        loaded = model.backbone.model.get_parameter(self.first_layer)
+        torch.testing.assert_close(loaded, source.get_parameter(self.first_layer))
 
     def test_weights_that_do_not_exist_are_an_error(self) -> None:
         missing = [name for name in METHODS[self.method].model_names if name not in timm.list_pretrained()]
@@ -153,7 +154,8 @@ class MethodContract:
 
     def test_export_with_any_batch_equals_eager(self, images: Tensor) -> None:
         model = self.make()
-        exported = torch.export.export(model, (images,), dynamic_shapes={'x': {0: torch.export.Dim('batch', min=2, max=8)}})
+        batch = torch.export.Dim('batch', min=2, max=8)
+        exported = torch.export.export(model, (images,), dynamic_shapes={'x': {0: batch}})
         more = torch.cat([images, images.flip(0)])[:3]
         with torch.no_grad():
             torch.testing.assert_close(exported.module()(more), model(more), rtol=1e-3, atol=1e-4)
@@ -182,7 +184,8 @@ class MethodContract:
             return
         with torch.no_grad():
             passes = model.forward_passes(images)
-            torch.testing.assert_close(passes.combined.log_softmax(1), model(images).log_softmax(1), rtol=1e-4, atol=1e-4)
+            expected = model(images).log_softmax(1)
+            torch.testing.assert_close(passes.combined.log_softmax(1), expected, rtol=1e-4, atol=1e-4)
         assert passes.parts and all(part.shape == (2, 5) for part in passes.parts.values())
 
     def test_its_task_trains_every_parameter_and_keeps_its_state(self) -> None:

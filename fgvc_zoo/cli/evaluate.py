@@ -67,6 +67,7 @@ def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[st
             recipe=config['recipe'], seed=config['seed'], epochs=config['recipe']['epochs'], weights=folder / 'model.safetensors')
     for item in load_manifest():
         if name == item.name:
+            task = item.recipe
             facts = dict(recipe=dict(name=item.recipe), seed=item.seed, epochs=item.epochs, weights=item.file)
     method, backbone = method_and_backbone(model, task)
     return result_record(

@@ -14,5 +14,7 @@ for _method in METHODS.values():  # other packages register theirs later
     _method.package = 'fgvc-zoo'
 
 __all__ = [
-    'METHODS', 'OSME', 'RACNN', 'WSBAN', 'WSDAN', 'APINet', 'APINetOutput', 'Backbone', 'Explanation', 'FineGrainedModel', 'Method',
-    'OSMEOutput', 'Paper', 'PassOutput', 'Passes', 'RACNNOutput', 'TwoPassModel', 'Variant', 'find_method', 'register_method']
+    'METHODS', 'OSME', 'RACNN', 'WSBAN', 'WSDAN', 'APINet', 'APINetOutput', 'Backbone', 'Explanation',
+    'FineGrainedModel', 'Method', 'OSMEOutput', 'Paper', 'PassOutput', 'Passes', 'RACNNOutput', 'TwoPassModel',
+    'Variant', 'find_method', 'register_method',
+]

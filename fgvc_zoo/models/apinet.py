@@ -1,8 +1,9 @@
 """API-Net: attentive pairwise interaction network.
 
-Zhuang et al., "Learning Attentive Pairwise Interaction for Fine-Grained Classification", AAAI 2020, arXiv 2002.10191. It is trained on
-pairs of similar images; a gate made from both images weighs the features of each. Inference has a single image: it is the classifier on
-the pooled feature and costs what the backbone costs. Pairs and gates are in the task.
+Zhuang et al., "Learning Attentive Pairwise Interaction for Fine-Grained Classification", AAAI 2020, arXiv 2002.10191.
+It is trained on pairs of similar images; a gate made from both images weighs the features of each. Inference has a
+single image: it is the classifier on the pooled feature and costs what the backbone costs. Pairs and gates are in the
+task.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +31,8 @@ class APINetOutput(NamedTuple):
 class APINet(FineGrainedModel):
     """API-Net over any timm backbone.
 
-    `global_pool` is 'avg' (the paper) or 'max'. `drop_rate` is for `forward`; the task has its own dropout for the features of pairs.
+    `global_pool` is 'avg' (the paper) or 'max'. `drop_rate` is for `forward`; the task has its own dropout for the
+    features of pairs.
 
     Args:
         shared: Arguments of `FineGrainedModel`.
@@ -56,7 +58,8 @@ class APINet(FineGrainedModel):
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """The class activation map of the predicted class, where positive, and the box where it is at least half of its maximum.
+        """The class activation map of the predicted class, where positive, and the box where it is at least half of its
+        maximum.
 
         Raises:
             UserError: The model has no classes.
@@ -71,7 +74,8 @@ class APINet(FineGrainedModel):
 register_method(
     APINet,
     Paper('Learning Attentive Pairwise Interaction for Fine-Grained Classification', '2002.10191',
-          'API-Net is trained on pairs of similar images, whose differences gate the features of both; inference takes a single image.'),
+          'API-Net is trained on pairs of similar images, whose differences gate the features of both; inference takes a '
+          'single image.'),
     {
         'resnet50': Variant("The paper's ResNet-50 (14x14 for 448 px).", cfg=dict(input_size=448)),
         'resnet101': Variant("The paper's ResNet-101 (14x14 for 448 px).", cfg=dict(input_size=448)),

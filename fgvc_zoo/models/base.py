@@ -1,7 +1,8 @@
 """timm's model contract and the arguments that every method shares, written once.
 
-A method is a subclass of `FineGrainedModel`: it states its own arguments, adds its layers and implements `embed`, which turns the
-backbone's map into the classifier's input. Everything that timm, its scripts, the Hub and transformers ask of a model is here.
+A method is a subclass of `FineGrainedModel`: it states its own arguments, adds its layers and implements `embed`, which
+turns the backbone's map into the classifier's input. Everything that timm, its scripts, the Hub and transformers ask of
+a model is here.
 """
 
 from collections.abc import Callable
@@ -64,8 +65,9 @@ class Passes(NamedTuple):
 class FineGrainedModel(nn.Module):
     """A timm backbone, a method's embedding of its map, one linear classifier.
 
-    A subclass sets `method` and, if it pools in several ways, `pools`. Its `__init__` takes its own arguments and `**shared`, calls
-    `super().__init__(**shared)`, then `add_classifier`, then adds its layers. `register_method` makes it available to timm.
+    A subclass sets `method` and, if it pools in several ways, `pools`. Its `__init__` takes its own arguments and
+    `**shared`, calls `super().__init__(**shared)`, then `add_classifier`, then adds its layers. `register_method` makes
+    it available to timm.
 
     Attributes:
         method: The method's name; the first part of its models' names.
@@ -89,7 +91,8 @@ class FineGrainedModel(nn.Module):
         drop_rate: Dropout on the classifier's input.
         pretrained_backbone: True for the backbone's timm weights, or the path of a safetensors file with them.
         backbone_args: Further arguments of the timm backbone, such as `dict(output_stride=16)`.
-        before_pruning: For subclasses: called with the complete timm backbone before the layers behind the map are removed.
+        before_pruning: For subclasses: called with the complete timm backbone before the layers behind the map are
+            removed.
         device: Device of the parameters.
         dtype: Their dtype.
 
@@ -122,8 +125,8 @@ class FineGrainedModel(nn.Module):
         super().__init__()
         self._set_pool(global_pool)
         self.backbone = Backbone(
-            backbone, stage=stage, pretrained=pretrained_backbone, in_chans=in_chans, img_size=img_size, args=backbone_args,
-            before_pruning=before_pruning, device=device, dtype=dtype)
+            backbone, stage=stage, pretrained=pretrained_backbone, in_chans=in_chans, img_size=img_size,
+            args=backbone_args, before_pruning=before_pruning, device=device, dtype=dtype)
         self.backbone_name: str = self.backbone.pretrained_cfg['architecture']
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -158,7 +161,8 @@ class FineGrainedModel(nn.Module):
         return self.backbone(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Map -> logits (B, num_classes); the classifier's input (B, head_hidden_size) if `pre_logits` or without a classifier.
+        """Map -> logits (B, num_classes); the classifier's input (B, head_hidden_size) if `pre_logits` or without a
+        classifier.
 
         With `global_pool=''` the map is returned as it is.
         """
@@ -186,7 +190,8 @@ class FineGrainedModel(nn.Module):
 
     @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one on the same device, dtype and mode; keep the pooling unless one is given."""
+        """Replace the classifier by a new one on the same device, dtype and mode; keep the pooling unless one is
+        given."""
         if global_pool is not None:
             self._set_pool(global_pool)
         self.num_classes = num_classes
@@ -213,8 +218,9 @@ class FineGrainedModel(nn.Module):
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbones' authors exempt from weight decay."""
-        return {f'{prefix}.{name}' for prefix, network in self._networks().items() if hasattr(network, 'no_weight_decay')
-                for name in network.no_weight_decay()}
+        return {
+            f'{prefix}.{name}' for prefix, network in self._networks().items()
+            if hasattr(network, 'no_weight_decay') for name in network.no_weight_decay()}
 
     def forward_intermediates(
             self,
@@ -239,7 +245,8 @@ class FineGrainedModel(nn.Module):
             The list of maps, or (what `forward_features` returns, that list).
         """
         result = self.backbone.model.forward_intermediates(
-            x, indices=indices, norm=norm, stop_early=stop_early, output_fmt=output_fmt, intermediates_only=intermediates_only)
+            x, indices=indices, norm=norm, stop_early=stop_early, output_fmt=output_fmt,
+            intermediates_only=intermediates_only)
         if intermediates_only:
             return result
         final, intermediates = result
@@ -272,15 +279,16 @@ class FineGrainedModel(nn.Module):
     def explain(self, x: Tensor) -> Explanation:
         """What the model attends to in images (B, in_chans, H, W).
 
-        Without a method's own explanation: where the backbone's map responds (mean magnitude over channels), and the box where it reaches
-        at least half of its maximum.
+        Without a method's own explanation: where the backbone's map responds (mean magnitude over channels), and the
+        box where it reaches at least half of its maximum.
         """
         maps = response_map(self.forward_features(x))[:, None]
         return Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), ['response'], ['response'])
 
     @torch.jit.ignore
     def favoured_weights(self, embedded: Tensor) -> Tensor:
-        """The classifier's weights in favour of the predicted classes, for class activation maps (Zhou et al., arXiv 1512.04150).
+        """The classifier's weights in favour of the predicted classes, for class activation maps (Zhou et al., arXiv
+        1512.04150).
 
         The predicted class's row minus the mean of all rows: what the classes have in common changes no probability.
 
@@ -294,11 +302,12 @@ class FineGrainedModel(nn.Module):
             UserError: The model has no classes.
         """
         if not isinstance(self.classifier, nn.Linear):
-            raise UserError(f'explaining a model of {type(self).__name__} needs its classifier, and this one has no classes')
+            raise UserError(f'explaining {type(self).__name__} needs its classifier, and this model has no classes')
         weight = self.classifier.weight.float()
         return (weight - weight.mean(0))[self.classifier(embedded).argmax(1)]
 
     @torch.jit.ignore
     def cfg_entries(self) -> dict[str, Any]:
-        """Entries of `pretrained_cfg` that depend on the arguments: for methods with several classifiers or first convolutions."""
+        """Entries of `pretrained_cfg` that depend on the arguments: for methods with several classifiers or first
+        convolutions."""
         return {}

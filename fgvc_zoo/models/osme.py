@@ -1,8 +1,8 @@
 """OSME: one squeeze, multiple excitations.
 
-Sun et al., "Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition", ECCV 2018, arXiv 1806.05372. The backbone's map is
-squeezed once; P excitations each weigh its channels; every weighted map becomes one feature vector; their sum is classified. The loss
-that makes the excitations attend to different parts (MAMC) is in the task.
+Sun et al., "Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition", ECCV 2018, arXiv 1806.05372.
+The backbone's map is squeezed once; P excitations each weigh its channels; every weighted map becomes one feature
+vector; their sum is classified. The loss that makes the excitations attend to different parts (MAMC) is in the task.
 """
 
 from typing import Any, NamedTuple
@@ -33,15 +33,18 @@ class OSMEOutput(NamedTuple):
 
 
 class OSME(FineGrainedModel):
-    """OSME over any timm backbone. The classifier's input is the sum of the branches' vectors, as in public implementations.
+    """OSME over any timm backbone. The classifier's input is the sum of the branches' vectors, as in public
+    implementations.
 
     Args:
         num_attentions: P, excitations and branches.
         width: D, entries of a branch's feature vector.
         reduction: The excitations' bottleneck has C // reduction channels.
-        branch_pool: How a weighted map m_p * U becomes a vector. 'avg': a linear layer on its mean over positions; any input size fits.
-            'flatten', as in the paper: weights for every position; one size of map; 411 million parameters for ResNet-50 at 448 px.
-        map_size: Height and width in cells of the map that 'flatten' is tied to; None for the one at the backbone's own input size.
+        branch_pool: How a weighted map m_p * U becomes a vector. 'avg': a linear layer on its mean over positions; any
+            input size fits. 'flatten', as in the paper: weights for every position; one size of map; 411 million
+            parameters for ResNet-50 at 448 px.
+        map_size: Height and width in cells of the map that 'flatten' is tied to; None for the one at the backbone's own
+            input size.
         shared: Arguments of `FineGrainedModel`.
 
     Raises:
@@ -68,9 +71,10 @@ class OSME(FineGrainedModel):
         self.branch_pool = branch_pool
         rows, columns = map_size or self.backbone.map_size
         cells = rows * columns if branch_pool == 'flatten' else 1
-        self.excitation: nn.Module = MultiExcitation(self.num_features, num_attentions, reduction, **self.like_backbone())
+        dd = self.like_backbone()
+        self.excitation: nn.Module = MultiExcitation(self.num_features, num_attentions, reduction, **dd)
         self.flatten = FlattenedMaps(rows, columns)
-        self.branches: nn.Module = ParallelLinear(num_attentions, self.num_features * cells, width, **self.like_backbone())
+        self.branches: nn.Module = ParallelLinear(num_attentions, self.num_features * cells, width, **dd)
 
     def branch_features(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map U (B, C, h, w) -> branches' vectors f (B, P, width), excitations m (B, P, C)."""
@@ -95,8 +99,9 @@ class OSME(FineGrainedModel):
     def branch_logits(self, branches: Tensor) -> Tensor:
         """What each branch predicts alone: the classifier on P times that branch.
 
-        Vectors (B, P, width) -> logits (B, P, num_classes). Summing and classifying are linear, so the mean of these is the logits of all
-        branches together. P times, so that the classifier's bias has the same weight for one branch as for all.
+        Vectors (B, P, width) -> logits (B, P, num_classes). Summing and classifying are linear, so the mean of these is
+        the logits of all branches together. P times, so that the classifier's bias has the same weight for one branch
+        as for all.
         """
         return self.classifier(self.num_attentions * branches)
 
@@ -105,15 +110,18 @@ class OSME(FineGrainedModel):
         """All branches together, and each alone ('branch1', 'branch2', ...; see `branch_logits`)."""
         output = self.forward_parts(x)
         alone = self.branch_logits(output.features)
-        return Passes(output.logits, {f'branch{index + 1}': alone[:, index] for index in range(self.num_attentions)}, None)
+        parts = {f'branch{index + 1}': logits for index, logits in enumerate(alone.unbind(1))}
+        return Passes(output.logits, parts, None)
 
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """What each branch contributes to the predicted class at each position, and the box of at least half of its maximum.
+        """What each branch contributes to the predicted class at each position, and the box of at least half of its
+        maximum.
 
-        With the excitations held, a branch's share of a logit is a weighted sum of m_p * U over positions and channels. A map is that
-        sum over channels, in favour of the predicted class, where positive: a class activation map per excitation, up to a factor.
+        With the excitations held, a branch's share of a logit is a weighted sum of m_p * U over positions and channels.
+        A map is that sum over channels, in favour of the predicted class, where positive: a class activation map per
+        excitation, up to a factor.
 
         Raises:
             UserError: The model has no classes.
@@ -138,13 +146,13 @@ class OSME(FineGrainedModel):
 register_method(
     OSME,
     Paper('Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition', '1806.05372',
-          'OSME with MAMC: several excitations of one backbone attend to different parts, and a metric loss over pairs of images keeps '
-          'them apart.'),
+          'OSME with MAMC: several excitations of one backbone attend to different parts, and a metric loss over pairs of '
+          'images keeps them apart.'),
     {
-        'resnet50': Variant("The paper's ResNet-50 (14x14 for 448 px).", args=dict(map_size=(14, 14)), cfg=dict(input_size=448)),
-        'resnet101': Variant("The paper's ResNet-101 (14x14 for 448 px).", args=dict(map_size=(14, 14)), cfg=dict(input_size=448)),
+        'resnet50': Variant("The paper's ResNet-50 (14x14 for 448 px).", dict(map_size=(14, 14)), dict(input_size=448)),
+        'resnet101': Variant("The paper's ResNet-101 (14x14 for 448 px).", dict(map_size=(14, 14)), dict(input_size=448)),
         'tf_efficientnet_lite0': Variant(
-            'EfficientNet-Lite0: small and fast; branches 768 wide keep a published checkpoint below 12 MB in half precision.',
+            'EfficientNet-Lite0: small and fast; branches 768 wide keep a checkpoint below 12 MB in half precision.',
             args=dict(width=768)),
         'convnext_tiny': Variant('ConvNeXt-Tiny: a modern CNN; its features are signed.'),
     })

@@ -1,8 +1,9 @@
 """RA-CNN: recurrent attention convolutional neural network.
 
-Fu et al., "Look Closer to See Better", CVPR 2017. Scale 1 gets the image; a small network on its map proposes a square; scale 2 gets that
-square, enlarged, and proposes a square of its own; and so on. Every scale has its own network and classifier, and the descriptors of all
-scales are classified together. The training (classification and ranking in turns) is in the task.
+Fu et al., "Look Closer to See Better", CVPR 2017. Scale 1 gets the image; a small network on its map proposes a square;
+scale 2 gets that square, enlarged, and proposes a square of its own; and so on. Every scale has its own network and
+classifier, and the descriptors of all scales are classified together. The training (classification and ranking in
+turns) is in the task.
 """
 
 import copy
@@ -51,8 +52,9 @@ class RACNNOutput(NamedTuple):
 class RACNN(FineGrainedModel):
     """RA-CNN over any timm backbone.
 
-    timm's `forward_features`, `forward_head`, `forward_intermediates` and `get_classifier` are about scale 1, whose descriptor is also what
-    `num_classes=0` returns; `forward_parts` has all scales. `pretrained_backbone` is where every scale starts from.
+    timm's `forward_features`, `forward_head`, `forward_intermediates` and `get_classifier` are about scale 1, whose
+    descriptor is also what `num_classes=0` returns; `forward_parts` has all scales. `pretrained_backbone` is where
+    every scale starts from.
 
     Attributes:
         backbone: Scale 1's network.
@@ -63,10 +65,11 @@ class RACNN(FineGrainedModel):
     Args:
         num_scales: S, 2 to 4.
         crop_size: Input side in pixels of the finer scales; 0 for that of the images.
-        masked: Multiply the input of a finer scale by the soft mask, as in the paper; this dims it to about 1/2 at the edges. False leaves
-            the input as it is, as in the public network definition: the mask then passes gradients only, and these are less accurate.
-        joint: The prediction of all scales together: the 'fusion' classifier of their descriptors, as in the paper, or the 'mean' of every
-            scale's own probabilities, which has no parameters to overfit.
+        masked: Multiply the input of a finer scale by the soft mask, as in the paper; this dims it to about 1/2 at the
+            edges. False leaves the input as it is, as in the public network definition: the mask then passes gradients
+            only, and these are less accurate.
+        joint: The prediction of all scales together: the 'fusion' classifier of their descriptors, as in the paper, or
+            the 'mean' of every scale's own probabilities, which has no parameters to overfit.
         proposal_grid: A proposal network pools its map to this many cells a side.
         proposal_channels: A 1x1 convolution first reduces the map to this many channels; 0 for all.
         proposal_width: Entries of its hidden layer.
@@ -102,7 +105,8 @@ class RACNN(FineGrainedModel):
         self.joint = joint
         self.backbones = nn.ModuleList(copy.deepcopy(self.backbone) for _ in range(num_scales - 1))
         self.proposals = nn.ModuleList(
-            AttentionProposal(self.num_features, proposal_grid, proposal_channels, proposal_width, **self.like_backbone())
+            AttentionProposal(
+                self.num_features, proposal_grid, proposal_channels, proposal_width, **self.like_backbone())
             for _ in range(num_scales - 1))
         first = self.backbone.pretrained_cfg.get('first_conv') or ()
         first = (first,) if isinstance(first, str) else first
@@ -113,8 +117,9 @@ class RACNN(FineGrainedModel):
 
     def _add_classifiers(self) -> None:
         """New classifiers beside scale 1's."""
-        self.classifiers = nn.ModuleList(self.linear(self.head_hidden_size) for _ in self.backbones).train(self.training)
-        self.fusion = self.linear(self.num_scales * self.head_hidden_size).train(self.training)
+        width = self.head_hidden_size
+        self.classifiers = nn.ModuleList(self.linear(width) for _ in self.backbones).train(self.training)
+        self.fusion = self.linear(self.num_scales * width).train(self.training)
 
     def embed(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) -> descriptor (B, C)."""
@@ -129,11 +134,12 @@ class RACNN(FineGrainedModel):
 
         Args:
             x: Images, normalised.
-            learn_boxes: Let gradients of the finer scales reach the proposals, and gradients of the proposals the maps. Otherwise a
-                proposal's gradient reaches its own network only.
+            learn_boxes: Let gradients of the finer scales reach the proposals, and gradients of the proposals the maps.
+                Otherwise a proposal's gradient reaches its own network only.
 
         Returns:
-            S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing scale's input; the same in those of the image.
+            S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing scale's input; the same in those
+            of the image.
         """
         maps = [self.backbone(x)]
         squares: list[Tensor] = []
@@ -163,8 +169,8 @@ class RACNN(FineGrainedModel):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W), normalised -> logits (B, num_classes).
 
-        In eval mode those of all scales together (see `joint`). In train mode the mean of these and of every scale's own, so that training
-        on nothing but this output reaches every layer; the method's own training is in the task.
+        In eval mode those of all scales together (see `joint`). In train mode the mean of these and of every scale's
+        own, so that training on nothing but this output reaches every layer; the method's own training is in the task.
         """
         if self.num_classes == 0 or self.global_pool == '':
             return self.forward_head(self.forward_features(x))
@@ -187,8 +193,8 @@ class RACNN(FineGrainedModel):
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
-        """Each scale alone ('scale1', ...), the mean of the first ones' probabilities ('scale1+2', ...), and the classifier of all
-        descriptors ('fusion'); with the box of scale 2.
+        """Each scale alone ('scale1', ...), the mean of the first ones' probabilities ('scale1+2', ...), and the
+        classifier of all descriptors ('fusion'); with the box of scale 2.
         """
         output = self.forward_parts(x)
         parts = {f'scale{index + 1}': logits for index, logits in enumerate(output.logits)}
@@ -200,15 +206,16 @@ class RACNN(FineGrainedModel):
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """Where each scale's map responds (mean magnitude over channels), drawn in the image, and the boxes of the finer scales."""
+        """Where each scale's map responds (mean magnitude over channels), drawn in the image, and the boxes of the
+        finer scales."""
         maps, _, regions = self.forward_scales(x)
-        height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: the regions are only a part of it
+        height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: regions are parts of it
         whole = torch.full_like(regions[0], 0.5)
         responses = [paste_maps(response_map(features), region, height, width)
                      for features, region in zip(maps, [whole, *regions], strict=True)]
+        boxes = torch.stack([square_boxes(region) for region in regions], 1).float()
         names = [f'scale {index + 1}' for index in range(self.num_scales)]
-        return Explanation(
-            torch.stack(responses, 1), torch.stack([square_boxes(region) for region in regions], 1).float(), names, names[1:])
+        return Explanation(torch.stack(responses, 1), boxes, names, names[1:])
 
     @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -235,16 +242,17 @@ def _classifiers(num_scales: int) -> tuple[str, ...]:
 register_method(
     RACNN,
     Paper('Look Closer to See Better: Recurrent Attention Convolutional Neural Network', '',
-          'RA-CNN classifies an image at three scales: at each scale a small network proposes the region that the next scale enlarges.'),
+          'RA-CNN classifies an image at three scales; a small network proposes the region that the next scale enlarges.'),
     {
         # `proposal_channels=0` gives its proposal networks all channels, which is 103 million weights each
         'vgg19': Variant(
-            "The paper's VGG-19: 448 px for scale 1, 224 px for the finer ones; maps of 28x28 and 14x14 cells from the last convolution.",
-            args=dict(stage=-2, crop_size=224, proposal_grid=14, proposal_width=1024), cfg=dict(input_size=448, pool_size=(28, 28))),
+            "The paper's VGG-19: 448 px for scale 1, 224 px for the finer ones; maps of 28x28 and 14x14 cells.",
+            args=dict(stage=-2, crop_size=224, proposal_grid=14, proposal_width=1024),
+            cfg=dict(input_size=448, pool_size=(28, 28))),
         'resnet50': Variant(
-            'ResNet-50: 448 px for scale 1, 224 px for the finer ones.', args=dict(crop_size=224), cfg=dict(input_size=448)),
+            'ResNet-50: 448 px for scale 1, 224 px for the finer ones.', dict(crop_size=224), dict(input_size=448)),
         'tf_efficientnet_lite0': Variant(
-            'EfficientNet-Lite0: small and fast; three of them and two proposal networks are about 25 MB in half precision.'),
+            'EfficientNet-Lite0: small and fast; three networks and two proposal networks take 25 MB in half precision.'),
         'convnext_tiny': Variant('ConvNeXt-Tiny: a modern CNN; its features are signed.'),
     },
     cfg=dict(classifier=_classifiers(3)))

@@ -1,7 +1,7 @@
 """Registration of methods with timm, and methods of other packages.
 
-`register_method` is the one call that a method needs, in this package or in another one. timm then knows the bare name, which takes any
-backbone, and one name for each variant.
+`register_method` is the one call that a method needs, in this package or in another one. timm then knows the bare name,
+which takes any backbone, and one name for each variant.
 """
 
 import os
@@ -33,8 +33,8 @@ class Variant:
     Attributes:
         about: One line for the entrypoint's docstring.
         args: Arguments of the model class that differ from its defaults.
-        cfg: Entries of timm's pretrained_cfg that differ from the backbone's. `input_size` may be the side in pixels. For own weights:
-            `hf_hub_id`, `num_classes`, `label_names`.
+        cfg: Entries of timm's pretrained_cfg that differ from the backbone's. `input_size` may be the side in pixels.
+            For own weights: `hf_hub_id`, `num_classes`, `label_names`.
     """
 
     about: str
@@ -102,20 +102,21 @@ def register_method(
     module = sys.modules[model_cls.__module__]
     for model_name in method.model_names:
         if timm.is_model(model_name):
-            raise UserError(f"the model name '{model_name}' is already registered; give the class {model_cls.__name__} another `method`")
+            raise UserError(f"the model name '{model_name}' is already registered; give {model_cls.__name__} another `method`")
         if hasattr(module, model_name):
-            raise UserError(f"'{module.__name__}' already has something called '{model_name}', as timm's entrypoint will be; rename it")
+            raise UserError(f"rename '{model_name}' in '{module.__name__}': timm's entrypoint gets this name")
     if method.recipe and not method.recipe.is_file():
         raise UserError(f"the recipe '{method.recipe}' of the method '{name}' does not exist")
     model_cls.paper = paper
     shared = dict(paper_name=paper.name, paper_ids=f'arXiv:{paper.arxiv}' if paper.arxiv else None, **(cfg or {}))
     cfgs = {name: backbone_cfg(_DEFAULT_BACKBONE, **shared)}
-    cfgs.update({f'{name}_{backbone}': backbone_cfg(backbone, **shared, **variant.cfg) for backbone, variant in variants.items()})
+    for backbone, variant in variants.items():
+        cfgs[f'{name}_{backbone}'] = backbone_cfg(backbone, **shared, **variant.cfg)
     # where timm's register_model looks for the configs, before it is called
     vars(module).setdefault('default_cfgs', {}).update(generate_default_cfgs(trained_cfgs(cfgs)))
     METHODS[name] = method
-    _register_entrypoint(
-        method, name, f"{name} over any timm model: `timm.create_model('{name}', backbone='convnextv2_tiny')`.", None, {})
+    about = f"{name} over any timm model: `timm.create_model('{name}', backbone='convnextv2_tiny')`."
+    _register_entrypoint(method, name, about, None, {})
     for backbone, variant in variants.items():
         _register_entrypoint(method, f'{name}_{backbone}', variant.about, backbone, variant.args)
     return method
@@ -141,7 +142,8 @@ def find_method(model: str) -> Method | None:
 
 
 def load_methods() -> None:
-    """Import the modules that other packages name in the entry-point group `fgvc_zoo.methods`. A broken one is a warning."""
+    """Import the modules that other packages name in the entry-point group `fgvc_zoo.methods`. A broken one is a
+    warning."""
     for point in entry_points(group=ENTRY_POINTS):
         package = point.dist.name if point.dist else point.name
         known = set(METHODS)
@@ -149,7 +151,8 @@ def load_methods() -> None:
             point.load()
         except (Exception, SystemExit) as error:  # whatever another package does, importing this one works
             reason = str(error).strip().partition('\n')[0] or type(error).__name__
-            warnings.warn(f"the methods of the package '{package}' are missing, since it cannot be imported: {reason}", stacklevel=2)
+            warnings.warn(
+                f"the methods of the package '{package}' are missing, since it cannot be imported: {reason}", stacklevel=2)
         for name in set(METHODS) - known:
             METHODS[name].package = package
 
@@ -169,12 +172,14 @@ def import_methods(module: str) -> None:
 
 
 def backbone_cfg(backbone: str, input_size: int | None = None, **overrides: Any) -> dict[str, Any]:
-    """A timm pretrained_cfg for a model over `backbone`: its mean, std, interpolation and first convolution, no weights.
+    """A timm pretrained_cfg for a model over `backbone`: its mean, std, interpolation and first convolution, no
+    weights.
 
     Args:
         backbone: timm architecture, with or without tag.
         input_size: Side of the square input in pixels; the backbone's own if None.
-        overrides: Further entries of timm's PretrainedCfg. `pool_size` is the backbone's own, scaled to the input size, if not given.
+        overrides: Further entries of timm's PretrainedCfg. `pool_size` is the backbone's own, scaled to the input size,
+            if not given.
     """
     cfg = timm.get_pretrained_cfg(backbone)
     if cfg is None:
@@ -215,7 +220,7 @@ def _build(method: Method, name: str, pretrained: bool, choices: dict[str, Any],
     model = build_model_with_cfg(
         method.model, name, pretrained, feature_cfg=dict(feature_cls='getter', out_indices=(-3, -2, -1)),
         **{**defaults, **trained, **choices})
-    model._model_args = {**trained}  # timm adds the caller's, and writes both into config.json; the manifest keeps its own
+    model._model_args = {**trained}  # a copy: timm adds the caller's, and writes both into config.json
     if isinstance(model, FineGrainedModel):  # and not only its features
         model.pretrained_cfg.update(model.cfg_entries())
     return model
@@ -236,7 +241,8 @@ def _build_over(method: Method, pretrained: bool, choices: dict[str, Any]) -> Fi
 
 
 def _check_weights(method: Method, name: str, choices: dict[str, Any]) -> None:
-    """Raise unless there are trained weights; download those of the Hub and check them, where timm then finds them in the cache."""
+    """Raise unless there are trained weights; download those of the Hub and check them, where timm then finds them in
+    the cache."""
     source = _source(name, choices)
     if not any(source.get(key) for key in ('file', 'url', 'hf_hub_id', 'source', 'state_dict')):
         known = timm.list_pretrained(f'{name}.*') or [
@@ -249,7 +255,8 @@ def _check_weights(method: Method, name: str, choices: dict[str, Any]) -> None:
     if source.get('hf_hub_id') and not (source.get('file') or source.get('state_dict')):
         folder = download(source['hf_hub_id'], ('model.safetensors',), choices.get('cache_dir'))
         if not (folder / 'model.safetensors').is_file():
-            raise UserError(f"'{source['hf_hub_id']}' has no model.safetensors, and other formats can run any code when they are loaded")
+            raise UserError(
+                f"'{source['hf_hub_id']}' has no model.safetensors, and other formats can run any code when they are loaded")
 
 
 def _source(name: str, choices: dict[str, Any]) -> dict[str, Any]:

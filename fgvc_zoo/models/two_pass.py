@@ -1,8 +1,8 @@
 """Two forward passes, the second one over the attended object: what WS-DAN and WS-BAN share.
 
-A 1x1 convolution turns the backbone's map into M attention maps; each map pools the features once (bilinear attention pooling); the
-M x C matrix is the classifier's input. The attended object is cropped, enlarged and classified by the same network, and the
-probabilities of both passes are averaged.
+A 1x1 convolution turns the backbone's map into M attention maps; each map pools the features once (bilinear attention
+pooling); the M x C matrix is the classifier's input. The attended object is cropped, enlarged and classified by the
+same network, and the probabilities of both passes are averaged.
 """
 
 from typing import Any, NamedTuple
@@ -42,7 +42,8 @@ class TwoPassModel(FineGrainedModel):
         connected: Only the largest connected region is the object.
         feature_scale: The unit-length embedding times this is the classifier's input; 100 as in WS-DAN's code. Training
             fails without it: the entries of a long unit vector are too small for useful gradients. With it the
-            classifier's gradients are large: SGD at 0.01 diverges, 0.001 or the recipe's rate for the classifier does not.
+            classifier's gradients are large: SGD at 0.01 diverges, 0.001 or the recipe's rate for the classifier does
+            not.
         attention_drop_rate: Share of the attention maps that are dropped whole in training, in [0, 1).
         shared: Arguments of `FineGrainedModel`.
 
@@ -80,11 +81,13 @@ class TwoPassModel(FineGrainedModel):
         self.attention_drop = nn.Dropout2d(attention_drop_rate)
 
     def object_box(self, attention: Tensor, height: int, width: int) -> Tensor:
-        """Attention maps (B, M, h, w) of images of height x width pixels -> the attended object (B, 4), unit xyxy coordinates."""
+        """Attention maps (B, M, h, w) of images of height x width pixels -> the attended object (B, 4), unit xyxy
+        coordinates."""
         return object_box(attention, height, width, self.refine_threshold, self.refine_padding, self.connected)
 
     def embed_parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map (B, C, h, w) -> the classifier's input (B, M * C) in the map's dtype; its unit-length form; the attention maps."""
+        """Map (B, C, h, w) -> the classifier's input (B, M * C) in the map's dtype; its unit-length form; the attention
+        maps."""
         attention = self.attention(features)
         embedding = attention_embedding(features, self.attention_drop(attention), self.global_pool)
         return (embedding * self.feature_scale).to(features.dtype), embedding, attention
@@ -99,7 +102,8 @@ class TwoPassModel(FineGrainedModel):
         return PassOutput(self.classifier(self.drop(head_input)), embedding, attention)
 
     def two_passes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, in_chans, H, W) -> logits of the whole images, logits of their attended objects, the objects' boxes (B, 4)."""
+        """Images (B, in_chans, H, W) -> logits of the whole images, logits of their attended objects, the objects'
+        boxes (B, 4)."""
         raw = self.forward_parts(x)
         boxes = self.object_box(raw.attention, x.shape[2], x.shape[3])
         refined = self.forward_parts(crop_boxes(x, boxes, x.shape[2], x.shape[3]))

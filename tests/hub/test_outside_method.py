@@ -29,8 +29,8 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp('outside')
     shutil.copytree(EXAMPLE, folder / 'source')
     subprocess.run(
-        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--no-build-isolation', '--target', str(folder / 'site'),
-         str(folder / 'source')], check=True, timeout=200)
+        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--no-build-isolation', '--target',
+         str(folder / 'site'), str(folder / 'source')], check=True, timeout=200)
     return folder / 'site'
 
 
@@ -40,8 +40,8 @@ def start(client, site, tmp_path):
     def call(*argv, path=None, fails=False, **env):
         paths = [str(ROOT), str(path or site)]
         result = subprocess.run(
-            [sys.executable, '-W', 'ignore', *map(str, argv)], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=250,
-            env={**client.environment, 'PYTHONPATH': os.pathsep.join(paths), **env})
+            [sys.executable, '-W', 'ignore', *map(str, argv)], cwd=tmp_path, text=True, capture_output=True, check=False,
+            timeout=250, env={**client.environment, 'PYTHONPATH': os.pathsep.join(paths), **env})
         assert bool(result.returncode) == fails, result.stdout + result.stderr
         return result.stderr if fails else result.stdout
     return call
@@ -56,13 +56,14 @@ def test_trained_measured_published_and_pulled(start, photos, repo_id, tmp_path)
     run = tmp_path / 'run'
     start(*commands(
         ['models', 'bilinear_cnn*', '--json'],
-        ['train', '--model', MODEL, '--data', f'folder:{photos}', '--output', run, '--epochs', 1, '--batch-size', 3, '--input-size', 32,
-         '--pretrained-backbone', 'false', '--workers', 0, '--device', 'cpu'],
+        ['train', '--model', MODEL, '--data', f'folder:{photos}', '--output', run, '--epochs', 1, '--batch-size', 3,
+         '--input-size', 32, '--pretrained-backbone', 'false', '--workers', 0, '--device', 'cpu'],
         ['evaluate', run, '--data', f'folder:{photos}', '--workers', 0, '--json', run / 'result.json'],
         ['predict', photos / 'test', '--model', run, '--save', tmp_path / 'pictures'],
         ['publish', run, repo_id, '--license', 'MIT', '--full']))
     result = json.loads((run / 'result.json').read_text())
-    assert (result['method'], result['backbone'], result['recipe']['task']) == ('bilinear_cnn', 'tf_efficientnet_lite0', 'bilinear_cnn')
+    assert (result['method'], result['backbone']) == ('bilinear_cnn', 'tf_efficientnet_lite0')
+    assert result['recipe']['task'] == 'bilinear_cnn'
     assert result['recipe']['head_lr_scale'] == 100
     assert len(list((tmp_path / 'pictures').iterdir())) == 6
     card = (run / 'hub' / 'README.md').read_text()
@@ -75,17 +76,19 @@ def test_trained_measured_published_and_pulled(start, photos, repo_id, tmp_path)
     assert len(pulled) == 6
     again = json.loads(start('-m', 'fgvc_zoo_cli', 'predict', photos / 'test', '--model', run, '--json'))
     assert [item['predictions'] for item in pulled] == [item['predictions'] for item in again]
-    error = start('-m', 'fgvc_zoo_cli', 'predict', photos / 'test', '--model', f'hf-hub:{repo_id}', path=ROOT, fails=True)
+    error = start(
+        '-m', 'fgvc_zoo_cli', 'predict', photos / 'test', '--model', f'hf-hub:{repo_id}', path=ROOT, fails=True)
     assert error.startswith('fgvc-zoo: error: ') and 'install that package or name its module with --import' in error
 
 
 def test_without_being_installed(start, tmp_path):
     """`--import` takes a module of the current folder."""
     shutil.copytree(EXAMPLE / 'bilinear_cnn', tmp_path / 'bilinear_cnn')
-    rows = json.loads(start('-m', 'fgvc_zoo_cli', '--import', 'bilinear_cnn', 'models', 'bilinear_cnn*', '--json', path=ROOT))
+    command = '-m', 'fgvc_zoo_cli', '--import', 'bilinear_cnn', 'models', 'bilinear_cnn*', '--json'
+    rows = json.loads(start(*command, path=ROOT))
     assert [row['name'] for row in rows] == ['bilinear_cnn', 'bilinear_cnn_vgg16', MODEL]
     error = start('-m', 'fgvc_zoo_cli', '--import', 'no_such_module', 'models', path=ROOT, fails=True)
-    assert error == "fgvc-zoo: error: the module 'no_such_module' cannot be imported: No module named 'no_such_module'\n"
+    assert error.startswith("fgvc-zoo: error: the module 'no_such_module' cannot be imported: ") and error.count('\n') == 1
 
 
 def test_readme_row_and_hubconf(start):
@@ -117,5 +120,6 @@ def test_a_broken_package_is_one_sentence(start, tmp_path):
 
 
 def test_it_keeps_the_contract(start, site):
-    out = start('-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-c', os.devnull, '--rootdir', EXAMPLE, EXAMPLE / 'test_bilinear_cnn.py')
+    tests = EXAMPLE / 'test_bilinear_cnn.py'
+    out = start('-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-c', os.devnull, '--rootdir', EXAMPLE, tests)
     assert '17 passed' in out, out

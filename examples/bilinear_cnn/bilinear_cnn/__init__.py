@@ -1,8 +1,8 @@
 """Bilinear CNN: Lin et al., "Bilinear CNN Models for Fine-grained Visual Recognition", ICCV 2015, arXiv 1504.07889.
 
-The outer product of the feature vector with itself, averaged over positions, is the image's descriptor: second-order statistics of the
-map. Its entries' signed square roots, as a vector of unit length, are classified. Here both feature extractors of the paper are the
-same network, its variant B-CNN [D, D].
+The outer product of the feature vector with itself, averaged over positions, is the image's descriptor: second-order
+statistics of the map. Its entries' signed square roots, as a vector of unit length, are classified. Here both feature
+extractors of the paper are the same network, its variant B-CNN [D, D].
 """
 
 from pathlib import Path
@@ -19,7 +19,8 @@ class BilinearCNN(FineGrainedModel):
     """Bilinear CNN over any timm backbone.
 
     Args:
-        channels: A 1x1 convolution reduces the map to this many channels before the outer product; 0 keeps all, as in the paper.
+        channels: A 1x1 convolution reduces the map to this many channels before the outer product; 0 keeps all, as in
+            the paper.
         shared: Arguments of `FineGrainedModel`.
     """
 
