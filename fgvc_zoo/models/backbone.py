@@ -1,8 +1,8 @@
 """Any timm backbone -> one NCHW feature map at a chosen stage.
 
 timm's models disagree on what `forward_features` returns: NCHW maps, NHWC maps, token sequences with or without prefix
-tokens, lists. `Backbone` looks once, at construction and on the meta device (no memory, no arithmetic), at what a given
-model does and settles how its output becomes a map; a model that yields no map is refused there, with the reason.
+tokens, lists. `Backbone` probes the model once, at construction and on the meta device (no memory, no arithmetic), and
+chooses how its output becomes a map. A model without a map is a UserError.
 """
 
 import copy
@@ -87,8 +87,8 @@ class Backbone(nn.Module):
             prefix_tokens = features.shape[1] - cells if tokens else 0
         else:
             raise UserError(
-                f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates returns one), "
-                "choose another")
+                f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates returns "
+                "one), choose another")
         used = probed.behind_mapped if via_intermediates else probed.behind_features
         for key, parameter in self.model.named_parameters():
             if key not in used:
@@ -104,8 +104,7 @@ class Backbone(nn.Module):
             {**dict(info), 'module': f"model.{info['module']}"} for info in _stages(self.model)[:self.stage + 1]]
 
     def _prune(self, name: str, size: tuple[int, int], in_chans: int, keep_final_layers: bool) -> None:
-        """Remove what lies behind the map. Layers between the last stage and the pooling stay when
-        `keep_final_layers`."""
+        """Remove the layers behind the map. Layers between last stage and pooling stay if `keep_final_layers`."""
         last = len(_stages(self.model)) - 1
         probed = _probe(self.model, self.stage, size, in_chans)
         has_final_layers = (

@@ -1,8 +1,7 @@
 """timm's model contract and the arguments that every method shares, written once.
 
 A method is a subclass of `FineGrainedModel`: it states its own arguments, adds its layers and implements `embed`, which
-turns the backbone's map into the classifier's input. Everything that timm, its scripts, the Hub and transformers ask of
-a model is here.
+turns the backbone's map into the classifier's input. All that timm, the Hub and transformers ask of a model is here.
 """
 
 from collections.abc import Callable
@@ -36,10 +35,8 @@ class Explanation(NamedTuple):
     """What a model attended to.
 
     Attributes:
-        maps: Attention maps (B, M, h, w), float32, >= 0.
-        boxes: Attended regions (B, K, 4), float32, xyxy in unit coordinates.
-        map_names: M names.
-        box_names: K names.
+        maps: Attention maps (B, M, h, w), float32, >= 0; `map_names` are M names.
+        boxes: Attended regions (B, K, 4), float32, xyxy in unit coordinates; `box_names` are K names.
     """
 
     maps: Tensor
@@ -91,8 +88,7 @@ class FineGrainedModel(nn.Module):
         drop_rate: Dropout on the classifier's input.
         pretrained_backbone: True for the backbone's timm weights, or the path of a safetensors file with them.
         backbone_args: Further arguments of the timm backbone, such as `dict(output_stride=16)`.
-        before_pruning: For subclasses: called with the complete timm backbone before the layers behind the map are
-            removed.
+        before_pruning: For subclasses: called with the timm backbone before the layers behind the map are removed.
         device: Device of the parameters.
         dtype: Their dtype.
 
@@ -161,8 +157,7 @@ class FineGrainedModel(nn.Module):
         return self.backbone(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Map -> logits (B, num_classes); the classifier's input (B, head_hidden_size) if `pre_logits` or without a
-        classifier.
+        """Map -> logits (B, num_classes), or the classifier's input if `pre_logits` or without classes.
 
         With `global_pool=''` the map is returned as it is.
         """
@@ -190,8 +185,7 @@ class FineGrainedModel(nn.Module):
 
     @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a new one on the same device, dtype and mode; keep the pooling unless one is
-        given."""
+        """Replace the classifier by one of the same device, dtype and mode; change the pooling if it is given."""
         if global_pool is not None:
             self._set_pool(global_pool)
         self.num_classes = num_classes
@@ -287,16 +281,10 @@ class FineGrainedModel(nn.Module):
 
     @torch.jit.ignore
     def favoured_weights(self, embedded: Tensor) -> Tensor:
-        """The classifier's weights in favour of the predicted classes, for class activation maps (Zhou et al., arXiv
-        1512.04150).
+        """The classifier's weights for class activation maps (Zhou et al., arXiv 1512.04150).
 
-        The predicted class's row minus the mean of all rows: what the classes have in common changes no probability.
-
-        Args:
-            embedded: The classifier's input (B, head_hidden_size).
-
-        Returns:
-            (B, head_hidden_size), float32.
+        The classifier's input (B, head_hidden_size) -> the predicted class's row minus the mean of all rows, float32 of
+        the same shape. What the classes have in common changes no probability.
 
         Raises:
             UserError: The model has no classes.
@@ -308,6 +296,5 @@ class FineGrainedModel(nn.Module):
 
     @torch.jit.ignore
     def cfg_entries(self) -> dict[str, Any]:
-        """Entries of `pretrained_cfg` that depend on the arguments: for methods with several classifiers or first
-        convolutions."""
+        """Entries of `pretrained_cfg` that depend on the arguments, such as the names of several classifiers."""
         return {}

@@ -33,18 +33,16 @@ class OSMEOutput(NamedTuple):
 
 
 class OSME(FineGrainedModel):
-    """OSME over any timm backbone. The classifier's input is the sum of the branches' vectors, as in public
-    implementations.
+    """OSME over any timm backbone. The branches' vectors are summed, as in public implementations.
 
     Args:
         num_attentions: P, excitations and branches.
         width: D, entries of a branch's feature vector.
         reduction: The excitations' bottleneck has C // reduction channels.
-        branch_pool: How a weighted map m_p * U becomes a vector. 'avg': a linear layer on its mean over positions; any
-            input size fits. 'flatten', as in the paper: weights for every position; one size of map; 411 million
-            parameters for ResNet-50 at 448 px.
-        map_size: Height and width in cells of the map that 'flatten' is tied to; None for the one at the backbone's own
-            input size.
+        branch_pool: How a weighted map m_p * U becomes a vector. 'avg': a linear layer on its mean over positions.
+            'flatten', as in the paper: a linear layer on all positions, which ties the model to one size of map (411
+            million parameters for ResNet-50 at 448 px).
+        map_size: Cells (height, width) of the map for 'flatten'; None for the map at the backbone's own input size.
         shared: Arguments of `FineGrainedModel`.
 
     Raises:
@@ -97,31 +95,24 @@ class OSME(FineGrainedModel):
 
     @torch.jit.ignore
     def branch_logits(self, branches: Tensor) -> Tensor:
-        """What each branch predicts alone: the classifier on P times that branch.
-
-        Vectors (B, P, width) -> logits (B, P, num_classes). Summing and classifying are linear, so the mean of these is
-        the logits of all branches together. P times, so that the classifier's bias has the same weight for one branch
-        as for all.
-        """
+        """Vectors (B, P, width) -> logits (B, P, num_classes) of each branch alone; their mean is the logits."""
         return self.classifier(self.num_attentions * branches)
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
         """All branches together, and each alone ('branch1', 'branch2', ...; see `branch_logits`)."""
         output = self.forward_parts(x)
-        alone = self.branch_logits(output.features)
-        parts = {f'branch{index + 1}': logits for index, logits in enumerate(alone.unbind(1))}
+        alone = self.branch_logits(output.features).unbind(1)
+        parts = {f'branch{index + 1}': logits for index, logits in enumerate(alone)}
         return Passes(output.logits, parts, None)
 
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """What each branch contributes to the predicted class at each position, and the box of at least half of its
-        maximum.
+        """What each branch contributes to the predicted class at each position, and the boxes of at least half of that.
 
         With the excitations held, a branch's share of a logit is a weighted sum of m_p * U over positions and channels.
-        A map is that sum over channels, in favour of the predicted class, where positive: a class activation map per
-        excitation, up to a factor.
+        A map is that sum over channels, where positive: a class activation map per excitation, up to a factor.
 
         Raises:
             UserError: The model has no classes.
@@ -146,11 +137,11 @@ class OSME(FineGrainedModel):
 register_method(
     OSME,
     Paper('Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition', '1806.05372',
-          'OSME with MAMC: several excitations of one backbone attend to different parts, and a metric loss over pairs of '
+          'OSME with MAMC: several excitations of one backbone attend to different parts; a metric loss over pairs of '
           'images keeps them apart.'),
     {
-        'resnet50': Variant("The paper's ResNet-50 (14x14 for 448 px).", dict(map_size=(14, 14)), dict(input_size=448)),
-        'resnet101': Variant("The paper's ResNet-101 (14x14 for 448 px).", dict(map_size=(14, 14)), dict(input_size=448)),
+        'resnet50': Variant("The paper's ResNet-50 at 448 px.", dict(map_size=(14, 14)), dict(input_size=448)),
+        'resnet101': Variant("The paper's ResNet-101 at 448 px.", dict(map_size=(14, 14)), dict(input_size=448)),
         'tf_efficientnet_lite0': Variant(
             'EfficientNet-Lite0: small and fast; branches 768 wide keep a checkpoint below 12 MB in half precision.',
             args=dict(width=768)),

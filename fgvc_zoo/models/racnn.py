@@ -36,7 +36,6 @@ class RACNNOutput(NamedTuple):
         logits: Of each scale, (B, num_classes).
         fusion: Of all scales' descriptors together, (B, num_classes). Its gradient reaches the fusion classifier only.
         maps: Each scale's map (B, C, h, w).
-        descriptors: Each scale's pooled map (B, C).
         squares: Proposals (B, 3) of scales 1 to S - 1, in coordinates of that scale's input; always with gradient.
         boxes: The same in the image (B, S - 1, 4), unit xyxy coordinates, float32; with gradient if `learn_boxes`.
     """
@@ -44,7 +43,6 @@ class RACNNOutput(NamedTuple):
     logits: list[Tensor]
     fusion: Tensor
     maps: list[Tensor]
-    descriptors: list[Tensor]
     squares: list[Tensor]
     boxes: Tensor
 
@@ -53,8 +51,7 @@ class RACNN(FineGrainedModel):
     """RA-CNN over any timm backbone.
 
     timm's `forward_features`, `forward_head`, `forward_intermediates` and `get_classifier` are about scale 1, whose
-    descriptor is also what `num_classes=0` returns; `forward_parts` has all scales. `pretrained_backbone` is where
-    every scale starts from.
+    descriptor is also what `num_classes=0` returns; `forward_parts` has all scales.
 
     Attributes:
         backbone: Scale 1's network.
@@ -65,9 +62,8 @@ class RACNN(FineGrainedModel):
     Args:
         num_scales: S, 2 to 4.
         crop_size: Input side in pixels of the finer scales; 0 for that of the images.
-        masked: Multiply the input of a finer scale by the soft mask, as in the paper; this dims it to about 1/2 at the
-            edges. False leaves the input as it is, as in the public network definition: the mask then passes gradients
-            only, and these are less accurate.
+        masked: Multiply a finer scale's input by the soft mask, as in the paper: about 1/2 at the edges. False uses the
+            mask for gradients only, as the public network definition does; they are less accurate then.
         joint: The prediction of all scales together: the 'fusion' classifier of their descriptors, as in the paper, or
             the 'mean' of every scale's own probabilities, which has no parameters to overfit.
         proposal_grid: A proposal network pools its map to this many cells a side.
@@ -138,8 +134,7 @@ class RACNN(FineGrainedModel):
                 Otherwise a proposal's gradient reaches its own network only.
 
         Returns:
-            S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing scale's input; the same in those
-            of the image.
+            S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing scale's input, and of the image.
         """
         maps = [self.backbone(x)]
         squares: list[Tensor] = []
@@ -189,13 +184,11 @@ class RACNN(FineGrainedModel):
         descriptors = [self.embed(features) for features in maps]
         boxes = torch.stack([square_boxes(region) for region in regions], 1)
         fusion = self.fuse([descriptor.detach() for descriptor in descriptors])
-        return RACNNOutput(self.classify(descriptors), fusion, maps, descriptors, squares, boxes)
+        return RACNNOutput(self.classify(descriptors), fusion, maps, squares, boxes)
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
-        """Each scale alone ('scale1', ...), the mean of the first ones' probabilities ('scale1+2', ...), and the
-        classifier of all descriptors ('fusion'); with the box of scale 2.
-        """
+        """Each scale ('scale1', ...), means of the first ones ('scale1+2', ...), and 'fusion'; the box of scale 2."""
         output = self.forward_parts(x)
         parts = {f'scale{index + 1}': logits for index, logits in enumerate(output.logits)}
         for count in range(2, self.num_scales + 1):
@@ -206,8 +199,7 @@ class RACNN(FineGrainedModel):
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """Where each scale's map responds (mean magnitude over channels), drawn in the image, and the boxes of the
-        finer scales."""
+        """Where each scale's map responds (mean magnitude over channels), in the image; the finer scales' boxes."""
         maps, _, regions = self.forward_scales(x)
         height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: regions are parts of it
         whole = torch.full_like(regions[0], 0.5)
@@ -242,7 +234,7 @@ def _classifiers(num_scales: int) -> tuple[str, ...]:
 register_method(
     RACNN,
     Paper('Look Closer to See Better: Recurrent Attention Convolutional Neural Network', '',
-          'RA-CNN classifies an image at three scales; a small network proposes the region that the next scale enlarges.'),
+          'RA-CNN classifies an image at three scales; small networks propose the region of the next scale.'),
     {
         # `proposal_channels=0` gives its proposal networks all channels, which is 103 million weights each
         'vgg19': Variant(
@@ -252,7 +244,7 @@ register_method(
         'resnet50': Variant(
             'ResNet-50: 448 px for scale 1, 224 px for the finer ones.', dict(crop_size=224), dict(input_size=448)),
         'tf_efficientnet_lite0': Variant(
-            'EfficientNet-Lite0: small and fast; three networks and two proposal networks take 25 MB in half precision.'),
+            'EfficientNet-Lite0: small and fast; three networks and their proposals take 25 MB in half precision.'),
         'convnext_tiny': Variant('ConvNeXt-Tiny: a modern CNN; its features are signed.'),
     },
     cfg=dict(classifier=_classifiers(3)))

@@ -102,7 +102,7 @@ def register_method(
     module = sys.modules[model_cls.__module__]
     for model_name in method.model_names:
         if timm.is_model(model_name):
-            raise UserError(f"the model name '{model_name}' is already registered; give {model_cls.__name__} another `method`")
+            raise UserError(f"the model name '{model_name}' is already registered; choose another `method`")
         if hasattr(module, model_name):
             raise UserError(f"rename '{model_name}' in '{module.__name__}': timm's entrypoint gets this name")
     if method.recipe and not method.recipe.is_file():
@@ -152,7 +152,8 @@ def load_methods() -> None:
         except (Exception, SystemExit) as error:  # whatever another package does, importing this one works
             reason = str(error).strip().partition('\n')[0] or type(error).__name__
             warnings.warn(
-                f"the methods of the package '{package}' are missing, since it cannot be imported: {reason}", stacklevel=2)
+                f"the methods of the package '{package}' are missing, since it cannot be imported: {reason}",
+                stacklevel=2)
         for name in set(METHODS) - known:
             METHODS[name].package = package
 
@@ -256,7 +257,7 @@ def _check_weights(method: Method, name: str, choices: dict[str, Any]) -> None:
         folder = download(source['hf_hub_id'], ('model.safetensors',), choices.get('cache_dir'))
         if not (folder / 'model.safetensors').is_file():
             raise UserError(
-                f"'{source['hf_hub_id']}' has no model.safetensors, and other formats can run any code when they are loaded")
+                f"'{source['hf_hub_id']}' has no model.safetensors; other formats can run any code when loaded")
 
 
 def _source(name: str, choices: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _mixed_7a_slice(model: Any, stage: int | None, num_maps: int) -> dict[str, T
     source = model.Mixed_7a.branch3x3_1
     if num_maps > source.conv.out_channels:
         raise UserError(
-            f"attention_init 'pretrained_slice' has {source.conv.out_channels} maps, so num_maps {num_maps} is too many")
+            f"attention_init 'pretrained_slice' has {source.conv.out_channels} maps, num_maps {num_maps} is too many")
     return {
         f'{part}.{name}': tensor[:num_maps].clone() if tensor.ndim else tensor.clone()
         for part in ('conv', 'bn') for name, tensor in getattr(source, part).state_dict().items()}
@@ -75,8 +75,8 @@ def _mixed_7a_slice(model: Any, stage: int | None, num_maps: int) -> dict[str, T
 register_method(
     WSDAN,
     Paper('See Better Before Looking Closer', '1901.09891',
-          'WS-DAN learns attention maps without part labels, trains on crops and drops of what they attend to, and predicts '
-          'in two passes: over the image and over the attended object, enlarged.'),
+          'WS-DAN learns attention maps without part labels, trains on crops and drops of what they attend to, and '
+          'predicts in two passes: over the image and over the attended object, enlarged.'),
     {
         'inception_v3': Variant(
             "The paper's: Inception-v3, features from Mixed_6e (26x26 for 448 px), 32 maps from the pretrained slice.",
