@@ -1,7 +1,10 @@
-"""fgvc-zoo: fine-grained image recognition for timm. Importing it registers the models."""
+"""fgvc-zoo: fine-grained image recognition for timm. Importing it registers the models, those of other installed packages too."""
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.models import WSDAN, Explanation, FineGrainedModel
+from fgvc_zoo.models.registry import load_methods
 from fgvc_zoo.version import __version__
 
 __all__ = ['WSDAN', 'Explanation', 'FineGrainedModel', 'UserError', '__version__']
+
+load_methods()  # last: these packages import this one

@@ -17,6 +17,7 @@ from torchvision.ops import box_iou
 from fgvc_zoo._files import sha256
 from fgvc_zoo.data import BalancedSampler, ImageDataset, image_size
 from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.version import __version__
 
 _BINS = 15
@@ -200,6 +201,21 @@ def localization(predicted: Tensor, true: Tensor) -> dict[str, float]:
     return dict(
         iou50=round(100 * (overlap >= 0.5).double().mean().item(), 3), mean_iou=round(overlap.mean().item(), 4),
         central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3))
+
+
+def method_and_backbone(model: TimmModel, task: str | None) -> tuple[str, str]:
+    """What a result says of a model's method and backbone.
+
+    Args:
+        model: Any timm model.
+        task: The training task; None if it is not known.
+
+    Returns:
+        'baseline' if that was the task, else the model's method, '' if it has none; the backbone's architecture.
+    """
+    fine_grained = isinstance(model, FineGrainedModel)
+    method = 'baseline' if task == 'baseline' else model.method if fine_grained else ''
+    return method, model.backbone_name if fine_grained else model.pretrained_cfg['architecture']
 
 
 def result_record(

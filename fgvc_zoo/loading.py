@@ -22,6 +22,8 @@ from fgvc_zoo.data import eval_transform
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
 TimmModel = Any
 
+_UNKNOWN = 'Unknown model'  # what timm says
+_OUTSIDE = '; if another package defines it, install that package or name its module with --import'
 _PICKLES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.tar')
 
 
@@ -54,7 +56,12 @@ def create_model(name: str, **args: Any) -> TimmModel:
         UserError: The Hub does not answer or has no such weights.
     """
     with hub_errors(f"weights for '{name}' could not be fetched"):
-        return timm.create_model(name, **args)
+        try:
+            return timm.create_model(name, **args)
+        except RuntimeError as error:
+            if _UNKNOWN not in str(error):
+                raise
+            raise UserError(f"'{name}' cannot be built: {first_line(error)}{_OUTSIDE}") from error
 
 
 def _load_registered(name: str) -> TimmModel:
@@ -106,7 +113,8 @@ def _load_folder(folder: Path) -> TimmModel:
     try:
         model = timm.create_model(f'local-dir:{folder}')
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}") from error
+        hint = _OUTSIDE if _UNKNOWN in str(error) else ''
+        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}{hint}") from error
     _load_state(model, state, weights)
     return model
 

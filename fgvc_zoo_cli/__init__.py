@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -25,13 +25,20 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def options(
         context: typer.Context,
-        show_version: Annotated[bool, typer.Option('--version', help='Show the version and exit.')] = False) -> None:
+        show_version: Annotated[bool, typer.Option('--version', help='Show the version and exit.')] = False,
+        modules: Annotated[Optional[list[str]], typer.Option(
+            '--import', metavar='MODULE', help='Import a module that registers a method; may be repeated.')] = None) -> None:
     """Fine-grained image recognition: which apple, which warbler, which aircraft variant."""
     if show_version:
         typer.echo(version('fgvc-zoo'))
         raise typer.Exit
     if context.invoked_subcommand != 'timm':  # timm's scripts keep Python's format
         warnings.formatwarning = lambda message, *_: f'fgvc-zoo: note: {message}\n'
+    if modules:
+        from fgvc_zoo.models.registry import import_methods
+
+        for module in modules:
+            import_methods(module)
 
 
 app.command()(predict.predict)

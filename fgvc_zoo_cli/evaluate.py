@@ -68,22 +68,23 @@ def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
 def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
     from fgvc_zoo.checkpoints import load_manifest
-    from fgvc_zoo.evaluation import result_record
-    from fgvc_zoo.recipes import recipe_for
+    from fgvc_zoo.evaluation import method_and_backbone, result_record
 
     folder = Path(name.removeprefix('local-dir:'))
     cfg = model.pretrained_cfg
     architecture = cfg['architecture']
-    method = recipe_for(architecture)
-    backbone = architecture.partition('_')[2] if method != 'baseline' else architecture
+    task = None
     facts: dict[str, Any] = dict(recipe={}, seed=0, epochs=0, weights=None)
     if (folder / 'run.json').is_file():
         config = json.loads((folder / 'run.json').read_text(encoding='utf-8'))['config']
+        task = config['recipe']['task']
         facts = dict(
             recipe=config['recipe'], seed=config['seed'], epochs=config['recipe']['epochs'], weights=folder / 'model.safetensors')
     for item in load_manifest():
         if name == item.name:
+            task = item.recipe
             facts = dict(recipe=dict(name=item.recipe), seed=item.seed, epochs=item.epochs, weights=item.file)
+    method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,

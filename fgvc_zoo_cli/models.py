@@ -46,8 +46,8 @@ def _rows() -> list[dict[str, Any]]:
     from fgvc_zoo.models import METHODS
 
     rows: list[dict[str, Any]] = []
-    for method in METHODS:
-        for name in timm.list_models(module=method):
+    for method in METHODS.values():
+        for name in method.model_names:
             cfg = timm.get_pretrained_cfg(name)
             size = cfg.input_size[-1] if cfg else None
             rows.append(dict(name=name, input_size=size, weights=None, num_classes=None, top1=None, data=None))

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import diagnose, evaluate, parts_of, result_record
+from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone, parts_of, result_record
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.publishing import update_manifest
 from fgvc_zoo.saving import portable_args, save_config
@@ -65,7 +65,7 @@ def main() -> None:
     if diagnosis := diagnose(task, dataset, workers=1):
         metrics['diagnosis'] = diagnosis
     data = Path(options.data.rpartition(':')[2]).name
-    method, _, backbone = cfg['architecture'].partition('_')
+    method, backbone = method_and_backbone(model, config['recipe']['task'])
     results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{options.suffix}.json"
     write_json(results, result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],

@@ -1,11 +1,12 @@
 """Every figure against a loop over its definition."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, view_box
+from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, method_and_backbone, view_box
 from fgvc_zoo.loading import eval_transform_for, load_model
 
 
@@ -129,3 +130,12 @@ def test_health_checks_see_two_images_of_each_class_and_count_batches_alike(run_
         assert len(targets) == wanted and all(targets.count(target) == 2 for target in targets)
     assert found == dict(first=pytest.approx(sum(targets[0] for targets in seen) / len(seen)), size=wanted)
     assert diagnose(nn.Identity(), dataset) == {}
+
+
+def test_a_result_says_baseline_only_of_the_task():
+    model = timm.create_model('wsdan', backbone='test_resnet')
+    assert method_and_backbone(model, 'wsdan') == method_and_backbone(model, None) == ('wsdan', 'test_resnet')
+    assert method_and_backbone(model, 'baseline') == ('baseline', 'test_resnet')
+    plain = timm.create_model('test_resnet.r160_in1k')
+    assert method_and_backbone(plain, 'baseline') == ('baseline', 'test_resnet')
+    assert method_and_backbone(plain, None) == ('', 'test_resnet')  # nobody knows how it was trained

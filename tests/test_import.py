@@ -18,8 +18,9 @@ def test_no_warning_and_no_collision_with_timm():
         "import fgvc_zoo\n"
         "assert before < set(timm.list_models())\n"
         "assert pretrained <= set(timm.list_pretrained())\n"
-        "methods = {name.partition('_')[0] for name in set(timm.list_models()) - before}\n"
-        "assert methods == {'apinet', 'osme', 'racnn', 'wsban', 'wsdan'}\n")
+        "from fgvc_zoo.models import METHODS, find_method\n"
+        "assert set(METHODS) == {'apinet', 'osme', 'racnn', 'wsban', 'wsdan'}\n"
+        "assert all(find_method(name) for name in set(timm.list_models()) - before)\n")
 
 
 def test_extras_are_not_imported():
@@ -31,7 +32,7 @@ def test_extras_are_not_imported():
 def test_weights_are_claimed_only_where_there_are_some():
     run("import timm, fgvc_zoo\n"
         "from fgvc_zoo.checkpoints import load_manifest\n"
-        "from fgvc_zoo.models import METHODS\n"
-        "claimed = [name for name in timm.list_pretrained() if name.partition('_')[0] in METHODS]\n"
+        "from fgvc_zoo.models import find_method\n"
+        "claimed = [name for name in timm.list_pretrained() if find_method(name)]\n"
         "assert sorted(claimed) == sorted(item.name for item in load_manifest() if item.in_package or item.repo), claimed\n"
         "assert all(item.file.is_file() for item in load_manifest() if item.in_package)\n")

@@ -4,7 +4,7 @@
 
 For every photograph, the probability of the true class at scale 2 is computed with the proposed square moved by a few hundredths of the
 image's side along x and y, and grown. The difference quotients are compared with the gradients that training can follow: through the mask
-alone (`box_gradient='mask'`) and the whole derivative of the crop (`'total'`). Printed are their correlation over the photographs, how
+alone ('mask', as in the paper) and the whole derivative of the crop ('total'). Printed are their correlation over the photographs, how
 often the signs agree, and their sizes.
 """
 
@@ -31,7 +31,7 @@ AXES = ('x', 'y', 'half side')
 def probability(model: RACNN, images: Tensor, targets: Tensor, squares: Tensor, mask_only: bool) -> Tensor:
     """Of the true class at scale 2, (B,)."""
     side = model.crop_size or images.shape[2]
-    crop = attended_crop(images, squares, side, side, model.mask_steepness, mask_gradient_only=mask_only, masked=model.masked)
+    crop = attended_crop(images, squares, side, side, mask_gradient_only=mask_only, masked=model.masked)
     return true_class_probability(model.classifiers[0](model.embed(model.backbones[0](crop))), targets)
 
 

@@ -11,11 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import timm
-
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.evaluation import parts_of
-from fgvc_zoo.models import METHODS
+from fgvc_zoo.models import METHODS, Method, find_method
 from fgvc_zoo.publishing import COMPARABLE
 from fgvc_zoo.tasks import task_settings
 
@@ -80,21 +78,24 @@ def seed_table(results: list[dict[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-def model_table() -> str:
-    """One row a method: what is registered, and where trained weights are."""
+def model_table(methods: list[Method] | None = None) -> str:
+    """One row a method: what is registered, and where trained weights are.
+
+    Args:
+        methods: Registered methods; those of this package if None.
+    """
     weights: dict[str, list[str]] = {}
     for item in load_manifest():
         place = 'package' if item.in_package else item.repo or 'clone'
-        method = item.architecture.partition('_')[0]
-        weights.setdefault(method, []).append(f"`{item.name}` {item.metrics['top1']:.1f} % ({place})")
+        method = find_method(item.architecture)
+        weights.setdefault(method.name if method else '', []).append(f"`{item.name}` {item.metrics['top1']:.1f} % ({place})")
     lines = ['| models | paper | registered over | trained weights: top-1 (where they are) |', '|---|---|---|---|']
-    for method in [method for method in METHODS if timm.is_model(method)]:
-        cfg = timm.get_pretrained_cfg(method)
-        number = (cfg.paper_ids or '').partition(':')[2]
-        paper = f'[{cfg.paper_name}](https://arxiv.org/abs/{number})' if number else cfg.paper_name
-        backbones = [f"`{name.partition('_')[2]}`" for name in timm.list_models(module=method) if name != method]
-        lines.append(f"| `{method}_*` | {paper} | {', '.join(backbones)}; `{method}` with `backbone=` any timm model "
-                     f"| {'<br>'.join(weights.get(method, [])) or '-'} |")
+    for method in methods or [method for method in METHODS.values() if method.package == 'fgvc-zoo']:
+        title, number, _ = method.paper
+        paper = f'[{title}](https://arxiv.org/abs/{number})' if number else title
+        backbones = [f'`{backbone}`' for backbone in method.variants]
+        lines.append(f"| `{method.name}_*` | {paper} | {', '.join(backbones)}; `{method.name}` with `backbone=` any timm model "
+                     f"| {'<br>'.join(weights.get(method.name, [])) or '-'} |")
     return '\n'.join(lines)
 
 

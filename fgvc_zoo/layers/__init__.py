@@ -1,6 +1,14 @@
 """Tensors in, tensors out: no model, no data, no input or output."""
 
-from fgvc_zoo.layers.attention_boxes import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
+from fgvc_zoo.layers.attention_boxes import (
+    attention_box,
+    attention_crop,
+    attention_drop,
+    crop_boxes,
+    half_maximum_boxes,
+    object_box,
+    sample_maps,
+)
 from fgvc_zoo.layers.attention_pooling import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
 from fgvc_zoo.layers.attention_proposal import (
     AttentionProposal,
@@ -8,6 +16,7 @@ from fgvc_zoo.layers.attention_proposal import (
     bound_squares,
     box_mask,
     extent_squares,
+    joint_descriptor,
     nested_squares,
     paste_maps,
     peak_squares,
@@ -16,11 +25,14 @@ from fgvc_zoo.layers.attention_proposal import (
 )
 from fgvc_zoo.layers.components import largest_component
 from fgvc_zoo.layers.excitation import FlattenedMaps, MultiExcitation, ParallelLinear
+from fgvc_zoo.layers.mean_prediction import mean_prediction
 from fgvc_zoo.layers.pairwise_interaction import Pairs, PairwiseInteraction, attentive_features, nearest_pairs
 
 __all__ = [
-    'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction', 'ParallelLinear',
-    'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding', 'attentive_features',
-    'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'extent_squares', 'largest_component', 'nearest_pairs',
-    'nested_squares', 'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt', 'square_boxes',
+    'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction',
+    'ParallelLinear', 'attended_crop', 'attention_box', 'attention_crop', 'attention_drop', 'attention_embedding',
+    'attentive_features', 'bilinear_attention_pooling', 'bound_squares', 'box_mask', 'crop_boxes', 'extent_squares',
+    'half_maximum_boxes', 'joint_descriptor', 'largest_component', 'mean_prediction', 'nearest_pairs',
+    'nested_squares', 'object_box', 'paste_maps', 'peak_squares', 'response_map', 'sample_maps', 'signed_sqrt',
+    'square_boxes',
 ]

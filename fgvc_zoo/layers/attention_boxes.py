@@ -182,3 +182,18 @@ def _uniform(
     place = generator.device if generator is not None else device
     low, high = interval
     return low + (high - low) * torch.rand(count, generator=generator, device=place).to(device)
+
+
+def half_maximum_boxes(maps: Tensor, height: int, width: int) -> Tensor:
+    """Where each map is at least half of its maximum.
+
+    Args:
+        maps: (B, M, h, w), >= 0.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+
+    Returns:
+        Boxes (B, M, 4), xyxy in unit coordinates.
+    """
+    half = torch.tensor(0.5, device=maps.device)
+    return torch.stack([attention_box(maps[:, index], half, 0.0, height, width) for index in range(maps.shape[1])], 1)

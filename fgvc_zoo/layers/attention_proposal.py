@@ -232,3 +232,12 @@ def paste_maps(maps: Tensor, squares: Tensor, height: int, width: int) -> Tensor
     theta = torch.cat([torch.diag_embed((0.5 / half).expand(-1, 2)), shift[:, :, None]], 2)
     grid = F.affine_grid(theta, [maps.shape[0], 1, height, width], align_corners=False)
     return F.grid_sample(maps[:, None].float(), grid, mode='bilinear', padding_mode='zeros', align_corners=False)[:, 0]
+
+
+@register_notrace_function
+def joint_descriptor(descriptors: list[Tensor], length: float = 10.0) -> Tensor:
+    """Descriptors (B, C) of S scales, each normalised to `length`, so that no scale outweighs the others -> (B, S * C) in their dtype."""
+    joint = []
+    for descriptor in descriptors:
+        joint.append(length * F.normalize(descriptor if descriptor.dtype == torch.float64 else descriptor.float(), dim=1))
+    return torch.cat(joint, 1).to(descriptors[0].dtype)

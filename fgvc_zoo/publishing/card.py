@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from fgvc_zoo.models import Paper
+
 TEMPLATE = Path(__file__).with_name('card.md.jinja')
 # what the Hub knows by name; other licences are 'other' with the sentence as given
 _LICENSES = ('apache-2.0', 'mit', 'bsd-2-clause', 'bsd-3-clause', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0')
@@ -17,7 +19,7 @@ _FIGURES = (('top1', 'top-1'), ('top5', 'top-5'), ('mean_per_class', 'mean per c
 
 def render_card(
         repo_id: str, config: dict[str, Any], record: dict[str, Any], baseline: dict[str, Any] | None, license: str, about: str,
-        picture: str, rounded: bool, files: list[str]) -> str:
+        picture: str, rounded: bool, files: list[str], paper: Paper | None = None, package: str = 'fgvc-zoo') -> str:
     """The text of `card.md.jinja`.
 
     Args:
@@ -30,18 +32,19 @@ def render_card(
         picture: Name of the picture in the repository, or ''.
         rounded: The weights were measured in single precision and rounded to half precision after that.
         files: Names of the files in the repository.
+        paper: Of the method that it was trained with; None for the baseline.
+        package: The distribution that registers the model; '' if it is not known.
     """
     metrics = record['metrics']
     parts = [(f'its {name} prediction alone', value) for name, value in metrics.items()
              if isinstance(value, dict) and 'mean_per_class' in value and name != 'combined']
     rows = [('**this model**', metrics), *parts, *([(f"baseline `{baseline['model']}`", baseline['metrics'])] if baseline else [])]
-    paper = re.search(r'arXiv:([\d.]+)', str(config['pretrained_cfg'].get('paper_ids')))
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
         metadata=_metadata(repo_id.split('/')[-1], record, license).to_yaml(), repo_id=repo_id, architecture=config['architecture'],
-        method=record['method'], labels=config['label_names'], about=about.rstrip('.'), paper=config['pretrained_cfg'].get('paper_name'),
-        paper_id=paper[1] if paper else '', picture=picture, result=record, rows=rows, baseline=baseline, rounded=rounded, license=license,
-        files=files, confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
+        labels=config['label_names'], about=about.rstrip('.'), paper=paper, package=package, picture=picture,
+        result=record, rows=rows, baseline=baseline, rounded=rounded, license=license, files=files,
+        confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
     return re.sub('\n{3,}', '\n\n', text)
 
 
@@ -51,7 +54,7 @@ def _metadata(name: str, record: dict[str, Any], license: str) -> ModelCardData:
     return ModelCardData(
         library_name='timm', pipeline_tag='image-classification', metrics=['accuracy'], model_name=name, license=license_id,
         license_name=first_words if license_id == 'other' else None,
-        tags=['timm', 'transformers', 'fgvc-zoo', 'fine-grained', record['method']],
+        tags=['timm', 'transformers', 'fgvc-zoo', 'fine-grained', *filter(None, [record['method']])],
         eval_results=[EvalResult(
             task_type='image-classification', dataset_type=record['data'], dataset_name=record['data'], dataset_split=record['split'],
             metric_type='accuracy', metric_name=f'{title} (%)', metric_value=record['metrics'][key]) for key, title in _FIGURES])

@@ -18,6 +18,7 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json, write_text
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.models import find_method
 from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.saving import portable_args
 
@@ -103,7 +104,10 @@ def stage(
         writers['baseline.json'] = lambda path: write_json(path, compared)
     if picture:
         writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
-    card = render_card(repo_id, config, record, compared, license or '', about, picture_name, rounded, files=sorted(writers))
+    method = find_method(config['architecture'])
+    card = render_card(
+        repo_id, config, record, compared, license or '', about, picture_name, rounded, sorted(writers),
+        model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo')
     writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():

@@ -16,6 +16,7 @@ import yaml
 
 from fgvc_zoo._errors import UserError, check_range, first_line, nearest
 from fgvc_zoo.data import Augmentation
+from fgvc_zoo.models import METHODS, find_method
 
 FOLDER = Path(__file__).parent
 
@@ -26,7 +27,7 @@ class Recipe:
 
     Attributes:
         name: The method's name, or the recipe file's.
-        task: Name of the training task in `fgvc_zoo.tasks`.
+        task: Name of the training task (see `fgvc_zoo.tasks.create_task`).
         task_args: Arguments of that task.
         model_args: Arguments of `timm.create_model`.
         input_size: Side of the square input in pixels.
@@ -122,15 +123,29 @@ def _augmentation(value: Augmentation | dict[str, Any]) -> Augmentation:
     return Augmentation(**values)
 
 
+def _recipes() -> dict[str, Path]:
+    """The recipes of this package and of registered methods, by name."""
+    own = {path.stem: path for path in FOLDER.glob('*.yaml')}
+    return {**own, **{method.name: method.recipe for method in METHODS.values() if method.recipe}}
+
+
 def recipe_names() -> list[str]:
-    """Names of the recipes in the package."""
-    return sorted(path.stem for path in FOLDER.glob('*.yaml'))
+    """Names of the recipes of this package and of registered methods."""
+    return sorted(_recipes())
 
 
 def recipe_for(model: str) -> str:
-    """Name of the recipe that belongs to a model: its method's, or 'baseline' for a model that is not this zoo's."""
-    method = model.partition('.')[0].partition('_')[0]
-    return method if method in recipe_names() else 'baseline'
+    """Name of the recipe that belongs to a model: its method's, or 'baseline' for a model without a method.
+
+    Raises:
+        UserError: Its method has no recipe.
+    """
+    method = find_method(model)
+    if method is None:
+        return 'baseline'
+    if method.name not in _recipes():
+        raise UserError(f"the method '{method.name}' has no recipe; give --recipe")
+    return method.name
 
 
 def load_recipe(name: str, data: str = '') -> Recipe:
@@ -143,8 +158,9 @@ def load_recipe(name: str, data: str = '') -> Recipe:
     Raises:
         UserError: There is no such recipe, it is not valid YAML, or it has an unknown key.
     """
-    path = Path(name) if name.endswith(('.yaml', '.yml')) else FOLDER / f'{name}.yaml'
-    if not path.is_file():
+    is_path = name.endswith(('.yaml', '.yml'))
+    path = Path(name) if is_path else _recipes().get(name)
+    if path is None or not path.is_file():
         raise UserError(f"there is no recipe '{name}'{nearest(name, recipe_names())} (there are {', '.join(recipe_names())}, "
                         "or give the path of a .yaml file)")
     document = _read(path)
@@ -153,8 +169,9 @@ def load_recipe(name: str, data: str = '') -> Recipe:
     overrides = document.get('data') or {}
     for key in (layout, Path(folder).name):  # the folder's own name is more specific than its layout
         values.update(overrides.get(key) or {})
-    task = values.pop('task', path.stem)
-    return Recipe(name=path.stem, task=task).replace(**values)
+    name = path.stem if is_path else name
+    task = values.pop('task', name)
+    return Recipe(name=name, task=task).replace(**values)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -175,4 +192,5 @@ def _read(path: Path) -> dict[str, Any]:
     data = {
         key: {**(base.get('data') or {}).get(key, {}), **((document.get('data') or {}).get(key) or {})}
         for key in {*(base.get('data') or {}), *(document.get('data') or {})}}
-    return dict(defaults={**base.get('defaults', {}), **(document.get('defaults') or {})}, data=data)
+    inherited = {key: value for key, value in base.get('defaults', {}).items() if key != 'task'}  # a method has its own
+    return dict(defaults={**inherited, **(document.get('defaults') or {})}, data=data)

@@ -10,6 +10,7 @@ from timm.task import TrainingTask
 from torch import nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo.models import METHODS
 from fgvc_zoo.tasks.apinet import APINetTask
 from fgvc_zoo.tasks.base import MethodTask, gather, gather_with_gradient
 from fgvc_zoo.tasks.baseline import BaselineTask
@@ -23,23 +24,22 @@ TASKS: dict[str, Callable[..., TrainingTask]] = {
     'apinet': APINetTask, 'baseline': BaselineTask, 'osme': OSMETask, 'racnn': RACNNTask, 'wsban': WSBANTask, 'wsdan': WSDANTask}
 
 
-def register_task(name: str, task: Callable[..., TrainingTask]) -> None:
-    """Make a task known to recipes and to `create_task`.
-
-    Args:
-        name: What recipes call it; for a method's own task the method's name.
-        task: A subclass of `MethodTask`, or anything that returns a timm TrainingTask. It takes the model, `smoothing` and the recipe's
-            `task_args` by name.
+def find_task(name: str) -> Callable[..., TrainingTask]:
+    """The task called `name`: one of `TASKS`, or that of a registered method.
 
     Raises:
-        ValueError: Another task has this name.
+        UserError: There is no such task.
     """
-    if TASKS.setdefault(name, task) is not task:
-        raise ValueError(f"the task '{name}' is registered already, as {TASKS[name]}")
+    if name == 'mamc':
+        raise UserError("the task 'mamc' is now called 'osme', as its method is: change the name in the recipe or in run.json")
+    tasks = {**TASKS, **{method.name: method.task for method in METHODS.values() if method.task}}
+    if name not in tasks:
+        raise UserError(f"there is no task '{name}'{nearest(name, tasks)} (there are {', '.join(sorted(tasks))})")
+    return tasks[name]
 
 
 def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
-    """The task called `name` around `model`.
+    """The task called `name` (see `find_task`), around `model`.
 
     Raises:
         UserError: There is no such task, it does not train this model, or it has no such argument.
@@ -48,7 +48,7 @@ def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
     for key in args:
         if key not in settings:
             raise UserError(f"task '{name}' has no argument '{key}'{nearest(key, settings)} (it has {', '.join(settings)})")
-    return TASKS[name](model, **args)
+    return find_task(name)(model, **args)
 
 
 def task_settings(name: str) -> dict[str, Any]:
@@ -57,15 +57,11 @@ def task_settings(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is no such task.
     """
-    if name == 'mamc':
-        raise UserError("the task 'mamc' is now called 'osme', as its method is: change the name in the recipe or in run.json")
-    if name not in TASKS:
-        raise UserError(f"there is no task '{name}'{nearest(name, TASKS)} (there are {', '.join(sorted(TASKS))})")
-    parameters = inspect.signature(TASKS[name]).parameters
+    parameters = inspect.signature(find_task(name)).parameters
     return {key: parameter.default for key, parameter in parameters.items() if key not in ('model', 'smoothing')}
 
 
 __all__ = [
     'TASKS', 'APINetTask', 'BaselineTask', 'CenterTask', 'MethodTask', 'OSMETask', 'RACNNTask', 'WSBANTask', 'WSDANTask', 'create_task',
-    'gather', 'gather_with_gradient', 'register_task', 'task_settings',
+    'find_task', 'gather', 'gather_with_gradient', 'task_settings',
 ]

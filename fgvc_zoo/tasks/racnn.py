@@ -117,23 +117,22 @@ class RACNNTask(MethodTask):
         else:
             with held(child for name, child in model.named_children() if name != 'proposals'):
                 scales = model.forward_parts(images, learn_boxes=self.phase == 'ranking')
-        output = model.fuse([descriptor.detach() for descriptor in scales.descriptors])
-        proposed = [proposal(features.detach()) for proposal, features in zip(model.proposals, scales.maps[:-1], strict=True)]
         squares = [peak_squares(features, self.peak_half) for features in scales.maps[:-1]]
         if self.first_target == 'extent':
             squares[0] = extent_squares(scales.maps[0])
         parts = {f'ce{index + 1}': self.criterion(logits, targets) for index, logits in enumerate(scales.logits)}
-        parts['fusion'] = self.criterion(output, targets)
+        parts['fusion'] = self.criterion(scales.fusion, targets)
         classification = torch.stack(list(parts.values())).sum()
         parts['rank'] = inter_scale_ranking_loss(scales.logits, targets, self.margin, self.detach_coarse)
-        parts['proposal'] = F.smooth_l1_loss(torch.cat(proposed, 1), torch.cat(squares, 1), beta=0.1, reduction='sum') / len(images)
+        parts['proposal'] = F.smooth_l1_loss(
+            torch.cat(scales.squares, 1), torch.cat(squares, 1), beta=0.1, reduction='sum') / len(images)
         if self.follows:
             classification = classification + parts['proposal']
         objectives = dict(proposal=parts['proposal'], classification=classification, ranking=self.ranking_weight * parts['rank'])
         loss = objectives[self.phase]
         if self.training:
             self._count(loss)
-        return loss, output, parts
+        return loss, scales.fusion, parts
 
     def _count(self, loss: Tensor) -> None:
         """Count a step of the phase, and begin the next phase if it was the last one; the same on every process."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.models import group_parameters
 from timm.task import TrainingTask
 from torch import nn
@@ -15,8 +16,8 @@ from torch.utils.data import DataLoader
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
-from fgvc_zoo.models import FineGrainedModel
-from fgvc_zoo.models._backbone import Backbone
+from fgvc_zoo.models import FineGrainedModel, find_method
+from fgvc_zoo.models.backbone import Backbone
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
@@ -41,7 +42,9 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
     if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
-    if timm.model_entrypoint(name.split('.')[0]).__module__.startswith('fgvc_zoo.'):
+    if not pretrained_backbone:
+        pass
+    elif _is_fine_grained(name, args):
         args['pretrained_backbone'] = pretrained_backbone
     elif isinstance(pretrained_backbone, str):
         path = Path(pretrained_backbone)
@@ -73,6 +76,14 @@ def zero_heads(model: TimmModel) -> None:
     for head in (heads,) if isinstance(heads, str) else heads:
         for parameter in model.get_submodule(head).parameters():
             nn.init.zeros_(parameter)
+
+
+def _is_fine_grained(name: str, args: dict[str, Any]) -> bool:
+    """Whether a name makes a `FineGrainedModel`. A subclass that was registered with timm alone is found by building it once."""
+    if find_method(name) is not None:
+        return True
+    with torch.random.fork_rng(devices=[]):
+        return isinstance(create_model(name, **args), FineGrainedModel)
 
 
 def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = None) -> list[dict[str, Any]]:

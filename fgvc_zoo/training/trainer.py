@@ -34,7 +34,7 @@ from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
-from fgvc_zoo.tasks import TASKS, create_task, task_settings
+from fgvc_zoo.tasks import create_task, find_task, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
@@ -89,7 +89,7 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder, self.recipe = config, folder, config.recipe
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        has_phases = getattr(TASKS[config.recipe.task], 'has_phases', False)
+        has_phases = getattr(find_task(config.recipe.task), 'has_phases', False)
         self.accelerator = Accelerator(
             cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_phases)])
         if cpu:

@@ -50,7 +50,7 @@ def test_golden_logits(item):
 
 
 def test_what_weights_were_made_with_wins_over_defaults_and_choices_win_over_both(monkeypatch, tmp_path):
-    monkeypatch.setattr('fgvc_zoo.models._base.model_args', lambda architecture, tag: dict(num_maps=4, refine_threshold=0.25))
+    monkeypatch.setattr('fgvc_zoo.models.registry.model_args', lambda architecture, tag: dict(num_maps=4, refine_threshold=0.25))
     name = 'wsdan_tf_efficientnet_lite0.cub50'
     default, trained = timm.create_model(name.partition('.')[0]), timm.create_model(name)
     assert (default.num_maps, default.refine_threshold) == (16, 0.5)

@@ -80,6 +80,7 @@ def test_train_evaluate_predict(call, photos, tmp_path):
     assert status == 0, err
     record = json.loads((tmp_path / 'r.json').read_text())
     assert (record['method'], record['epochs'], record['input_size']) == ('wsdan', 1, 48)
+    assert record['backbone'] == 'test_resnet'  # although the model is the bare name
     assert len(record['weights_sha256']) == 64
     assert call('predict', photos / 'test', '--model', tmp_path / 'run')[0] == 0
 

@@ -142,13 +142,14 @@ def test_licence_in_words(run, tmp_path):
     assert sentence in data.text
 
 
-def test_card_knows_every_method(run, tmp_path):
-    texts = set()
-    for method in METHODS:
-        change(run / 'result.json', method=method)
-        text = ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text()).text
-        texts.add(text[text.index('**fgvc-zoo**'):text.index('## Use it')])
-    assert len(texts) == len(METHODS) and min(map(len, texts)) > 150
+def test_card_states_the_methods_idea_and_paper(run, tmp_path):
+    paper = METHODS['wsdan'].paper
+    text = ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text()).text
+    assert paper.idea in text and paper.name in text and f'https://arxiv.org/abs/{paper.arxiv}' in text
+    change(run / 'result.json', method='baseline')  # the same network, trained with cross-entropy
+    assert paper.idea not in ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text()).text
+    ideas = {method.paper.idea for method in METHODS.values()}
+    assert len(ideas) == len(METHODS) and all(idea.endswith('.') and len(idea) > 80 for idea in ideas)
 
 
 @pytest.mark.parametrize(('spoil', 'words'), [

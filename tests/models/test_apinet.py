@@ -60,7 +60,7 @@ def test_equals_the_timm_model_with_the_same_weights(images):
 def test_registered_shapes(name, width, cells):
     model = timm.create_model(name, num_classes=2, device='meta').eval()
     size = model.pretrained_cfg['input_size']
-    assert size[1] == (448 if name.split('_')[1] in ('resnet50', 'resnet101', 'densenet161') else 224)
+    assert size[1] == (448 if name.removeprefix('apinet_') in ('resnet50', 'resnet101', 'densenet161') else 224)
     assert model.forward_features(torch.empty(1, *size, device='meta')).shape == (1, width, cells, cells)
     assert model.pretrained_cfg['pool_size'] == (cells, cells)
     assert model.pretrained_cfg['paper_ids'] == 'arXiv:2002.10191'

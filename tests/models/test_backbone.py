@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from fgvc_zoo import UserError
-from fgvc_zoo.models._backbone import Backbone
+from fgvc_zoo.models.backbone import Backbone
 
 
 @pytest.mark.parametrize('name', ['test_resnet', 'test_convnext', 'test_vit', 'test_mambaout', 'levit_128s'])

@@ -9,7 +9,7 @@ import torch
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.models import METHODS
-from fgvc_zoo.models._backbone import Backbone
+from fgvc_zoo.models.backbone import Backbone
 from fgvc_zoo.recipes import load_recipe, recipe_for
 from fgvc_zoo.tasks import create_task
 
@@ -120,7 +120,7 @@ def test_map(name, stage):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize('method', [method for method in METHODS if timm.is_model(method)])
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('name', [name for name in NAMES if name not in REFUSED])
 def test_method_over_it(name, method):
     """Logits in eval mode, and one step of the method's task that moves its classifier and its backbone."""

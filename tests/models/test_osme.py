@@ -8,7 +8,7 @@ import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.layers import attention_box
 
-SHAPES = [('avg', 'sum'), ('avg', 'concat'), ('flatten', 'sum'), ('flatten', 'concat')]
+POOLS = ['avg', 'flatten']
 
 
 def make(backbone='test_resnet', **args):
@@ -36,12 +36,12 @@ def naive_branches(model, features):
     return torch.stack(result), excitations
 
 
-@pytest.mark.parametrize(('branch_pool', 'combine'), SHAPES)
+@pytest.mark.parametrize('branch_pool', POOLS)
 @torch.no_grad()
-def test_forward_follows_the_formula(images, branch_pool, combine):
-    model = make(branch_pool=branch_pool, combine=combine, num_attentions=3)
+def test_forward_follows_the_formula(images, branch_pool):
+    model = make(branch_pool=branch_pool, num_attentions=3)
     branches, excitations = naive_branches(model, model.forward_features(images))
-    joined = branches.sum(1) if combine == 'sum' else torch.cat([branches[:, p] for p in range(3)], 1)
+    joined = branches.sum(1)
     expected = joined @ model.classifier.weight.T + model.classifier.bias
     parts = model.forward_parts(images)
     torch.testing.assert_close(parts.features, branches)
@@ -51,10 +51,9 @@ def test_forward_follows_the_formula(images, branch_pool, combine):
     assert model.head_hidden_size == joined.shape[1]
 
 
-@pytest.mark.parametrize('combine', ['sum', 'concat'])
 @torch.no_grad()
-def test_a_branch_alone_is_the_classifier_fed_with_it_only(images, combine):
-    model = make(combine=combine, num_attentions=3)
+def test_a_branch_alone_is_the_classifier_fed_with_it_only(images):
+    model = make(num_attentions=3)
     branches = model.forward_parts(images).features
     passes = model.forward_passes(images)
     assert list(passes.parts) == ['branch1', 'branch2', 'branch3']
@@ -62,14 +61,14 @@ def test_a_branch_alone_is_the_classifier_fed_with_it_only(images, combine):
     torch.testing.assert_close(passes.combined, model(images))
     torch.testing.assert_close(torch.stack(list(passes.parts.values())).mean(0), passes.combined)
     for p in range(3):
-        weight = model.classifier.weight if combine == 'sum' else model.classifier.weight[:, 6 * p:6 * p + 6]
-        torch.testing.assert_close(passes.parts[f'branch{p + 1}'], 3 * branches[:, p] @ weight.T + model.classifier.bias)
+        expected = 3 * branches[:, p] @ model.classifier.weight.T + model.classifier.bias
+        torch.testing.assert_close(passes.parts[f'branch{p + 1}'], expected)
 
 
-@pytest.mark.parametrize(('branch_pool', 'combine'), SHAPES)
-def test_maps_are_contributions_to_the_predicted_class(images, branch_pool, combine):
+@pytest.mark.parametrize('branch_pool', POOLS)
+def test_maps_are_contributions_to_the_predicted_class(images, branch_pool):
     """The weighted maps S_p are leaves here: gradient times value is the contribution, because what follows them is linear."""
-    model = make(branch_pool=branch_pool, combine=combine)
+    model = make(branch_pool=branch_pool)
     with torch.no_grad():
         for layer in (model.classifier, *model.branches.layers):
             layer.bias.zero_()  # so that the map alone decides, and something speaks for the predicted class
@@ -77,7 +76,7 @@ def test_maps_are_contributions_to_the_predicted_class(images, branch_pool, comb
         _, excitations = model.branch_features(features)
     weighted = (features.unsqueeze(1) * excitations[..., None, None]).requires_grad_()
     vectors = weighted.flatten(2) if branch_pool == 'flatten' else weighted.mean((3, 4))
-    logits = model.classifier(model.join(model.branches(vectors)))
+    logits = model.classifier(model.branches(vectors).sum(1))
     predicted = logits.argmax(1)
     favour = logits.gather(1, predicted[:, None])[:, 0] - logits.mean(1)
     gradient, = torch.autograd.grad(favour.sum(), weighted)
@@ -149,7 +148,6 @@ def test_autocast_with_zero_and_huge_inputs(images):
 
 @pytest.mark.parametrize(('args', 'words'), [
     (dict(branch_pool='flat'), "did you mean 'flatten'"),
-    (dict(combine='add'), 'choose from sum, concat'),
     (dict(global_pool='max'), "choose from 'avg'"),
     (dict(num_attentions=0), 'num_attentions'),
     (dict(width=0), 'width must be at least 1'),
@@ -161,9 +159,9 @@ def test_impossible_choices_are_named(args, words):
 
 
 def test_round_trip_through_a_folder(tmp_path, images):
-    model = make('test_convnext', combine='concat', num_attentions=3)
+    model = make('test_convnext', num_attentions=3)
     timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
     again = timm.create_model(f'local-dir:{tmp_path}', pretrained=True).eval()
     with torch.no_grad():
         torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
-    assert again.head_hidden_size == 18
+    assert again.head_hidden_size == 6

@@ -9,7 +9,7 @@ from torch import nn
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
-from fgvc_zoo.models._base import mean_prediction
+from fgvc_zoo.layers import mean_prediction
 
 
 def make(backbone='test_resnet', **args):
@@ -77,9 +77,9 @@ def test_second_pass_sees_the_attended_box(images):
 
 def test_mean_prediction_is_of_probabilities_not_of_logits():
     first, second = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.4, 0.6]]).log()
-    torch.testing.assert_close(mean_prediction(first, second).exp(), torch.tensor([[0.65, 0.35]]))
+    torch.testing.assert_close(mean_prediction([first, second]).exp(), torch.tensor([[0.65, 0.35]]))
     huge = torch.tensor([[1e4, 0.0]])
-    assert mean_prediction(huge, huge).isfinite().all()
+    assert mean_prediction([huge, huge]).isfinite().all()
 
 
 def test_train_mode_is_one_pass(images):
@@ -90,6 +90,18 @@ def test_train_mode_is_one_pass(images):
     assert len(calls) == 1
     model.eval()(images)
     assert len(calls) == 3
+
+
+def test_each_pass_runs_the_attention_convolution_once(images):
+    model = make()
+    calls = []
+    model.attention.register_forward_hook(lambda *_: calls.append('attention'))
+    model.backbone.register_forward_hook(lambda *_: calls.append('backbone'))
+    with torch.no_grad():
+        for call in (model, model.forward_passes):
+            calls.clear()
+            call(images)
+            assert calls == ['backbone', 'attention'] * 2
 
 
 def test_pretrained_slice_equals_mixed_7a_of_the_backbone(tmp_path):

@@ -5,7 +5,6 @@ import runpy
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 
 from fgvc_zoo.loading import load_model
@@ -15,7 +14,7 @@ ROOT = str(Path(__file__).parents[2])
 
 
 def test_every_model_is_listed():
-    registered = {name for name in timm.list_models() if name.partition('_')[0] in METHODS}
+    registered = {name for method in METHODS.values() for name in method.model_names}
     listed = {name for name, value in runpy.run_path(f'{ROOT}/hubconf.py').items() if callable(value) and not name.startswith('_')}
     assert listed == registered
     assert {'wsdan_tf_efficientnet_lite0', *METHODS} <= registered

@@ -1,5 +1,7 @@
 """What holds for the task of every method: its results, its state, the models it takes, several processes."""
 
+from types import SimpleNamespace
+
 import pytest
 import timm
 import torch
@@ -7,7 +9,8 @@ from torch import nn
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
-from fgvc_zoo.tasks import TASKS, MethodTask, create_task, register_task, task_settings
+from fgvc_zoo.models import METHODS as REGISTERED
+from fgvc_zoo.tasks import TASKS, MethodTask, create_task, task_settings
 
 METHODS = ('apinet', 'osme', 'racnn', 'wsban', 'wsdan')
 
@@ -84,14 +87,11 @@ def test_state_is_what_lies_beside_the_model(batch):
     assert state['count'] == 1  # a copy
 
 
-def test_tasks_of_other_packages(monkeypatch):
-    monkeypatch.setattr('fgvc_zoo.tasks.TASKS', dict(TASKS))
-    register_task('scaled', Scaled)
-    register_task('scaled', Scaled)
+def test_the_task_of_a_registered_method(monkeypatch):
+    method = SimpleNamespace(name='scaled', task=Scaled)
+    monkeypatch.setitem(REGISTERED, 'scaled', method)
     assert isinstance(create_task('scaled', timm.create_model('test_resnet'), smoothing=0.1, power=3.0), Scaled)
     assert task_settings('scaled') == dict(power=2.0)
-    with pytest.raises(ValueError, match="'wsdan' is registered already"):
-        register_task('wsdan', Scaled)
 
 
 TWO_PROCESSES = '''

@@ -8,13 +8,15 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import fgvc_zoo  # noqa: F401
-from fgvc_zoo import UserError
+from fgvc_zoo import WSDAN, UserError
+from fgvc_zoo.models.registry import backbone_cfg
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import task_settings
 from fgvc_zoo.training import TrainConfig, train, trainer as trainer_module
-from fgvc_zoo.training.setup import parameter_groups
+from fgvc_zoo.training.setup import build_model, parameter_groups
 
 
 @pytest.fixture(scope='module')
@@ -131,7 +133,6 @@ def test_unknown_model_offers_the_nearest(photos, tmp_path):
 
 
 def test_backbone_weights_are_loaded(photos, tmp_path):
-    from safetensors.torch import load_file, save_file
     torch.manual_seed(9)
     source = timm.create_model('test_resnet')
     save_file(source.state_dict(), tmp_path / 'weights.safetensors')
@@ -144,3 +145,39 @@ def test_backbone_weights_are_loaded(photos, tmp_path):
         found = load_file(folder / 'model.safetensors')
         torch.testing.assert_close(found[f'{prefix}conv1.0.weight'], source.state_dict()['conv1.0.weight'])
         assert 'pretrained_backbone' not in (folder / 'config.json').read_text()
+
+
+class OutsideWSDAN(WSDAN):
+    """A subclass that another package registered with timm, not with `register_method`."""
+
+
+default_cfgs = timm.models.generate_default_cfgs({'outside_wsdan': backbone_cfg('test_resnet')})
+
+
+@timm.models.register_model
+def outside_wsdan(pretrained=False, **kwargs):
+    return timm.models.build_model_with_cfg(OutsideWSDAN, 'outside_wsdan', pretrained, **kwargs)
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'missing'])
+def test_backbone_weights_reach_a_subclass_that_only_timm_knows(tmp_path, suffix):
+    torch.manual_seed(9)
+    source = timm.create_model('test_resnet')
+    path = tmp_path / f'weights.{suffix}'
+    save_file(source.state_dict(), path)
+    recipe = load_recipe('wsdan').replace(**{'model_args.backbone': 'test_resnet', 'model_args.num_maps': 4})
+    if suffix == 'missing':
+        with pytest.raises(UserError, match='must be a .safetensors file'):
+            build_model('outside_wsdan', recipe, 3, str(path))
+        return
+    model = build_model('outside_wsdan', recipe, 3, str(path))
+    torch.testing.assert_close(model.backbone.model.conv1[0].weight, source.conv1[0].weight)
+
+
+def test_a_timm_models_random_layers_do_not_depend_on_the_question_what_it_is(tmp_path):
+    save_file(timm.create_model('test_resnet', num_classes=0).state_dict(), tmp_path / 'weights.safetensors')
+    torch.manual_seed(5)
+    built = build_model('test_resnet', load_recipe('baseline'), 3, str(tmp_path / 'weights.safetensors'))
+    torch.manual_seed(5)
+    expected = timm.create_model('test_resnet', num_classes=3)
+    torch.testing.assert_close(built.get_classifier().weight, expected.get_classifier().weight, rtol=0, atol=0)

@@ -1,8 +1,8 @@
 """Any timm backbone -> one NCHW feature map at a chosen stage.
 
-timm's models disagree on what `forward_features` returns: NCHW maps, NHWC maps, token sequences with or without prefix tokens,
-lists. `Backbone` looks once, at construction and on the meta device (no memory, no arithmetic), at what a given model does and
-settles how its output becomes a map; a model that yields no map is refused there, with the reason.
+timm's models disagree on what `forward_features` returns: NCHW maps, NHWC maps, token sequences with or without prefix
+tokens, lists. `Backbone` probes the model once, at construction and on the meta device (no memory, no arithmetic), and
+chooses how its output becomes a map. A model without a map is a UserError.
 """
 
 import copy
@@ -20,9 +20,9 @@ from fgvc_zoo._errors import UserError, nearest
 class Backbone(nn.Module):
     """A timm model cut at one stage, giving an NCHW map.
 
-    The map is what the model's own classifier pools (`stage=None`), or the output of one of its stages; everything behind that
-    point is removed. What timm keeps although the map does not depend on it (a second branch, a convolution behind the
-    pooling) is frozen, so that every parameter that requires a gradient gets one.
+    The map is what the model's own classifier pools (`stage=None`), or the output of one of its stages; everything
+    behind that point is removed. What timm keeps although the map does not depend on it (a second branch, a convolution
+    behind the pooling) is frozen, so that every parameter that requires a gradient gets one.
 
     Attributes:
         model: The pruned timm model; its state dict keys are timm's.
@@ -33,8 +33,8 @@ class Backbone(nn.Module):
 
     Args:
         name: Any timm architecture, with or without a pretrained tag.
-        stage: None for the last map before pooling (including a final 1x1 convolution such as EfficientNet's), or an index into
-            `feature_info` (negative from the end).
+        stage: None for the last map before pooling (including a final 1x1 convolution such as EfficientNet's), or an
+            index into `feature_info` (negative from the end).
         pretrained: True for timm's weights, or the path of a safetensors file with timm's keys.
         in_chans: Input channels.
         img_size: Input height and width in pixels, for backbones that are tied to one (plain ViTs).
@@ -71,8 +71,8 @@ class Backbone(nn.Module):
         is_last = self.stage == len(_stages(self.model)) - 1
         self._prune(name, size, in_chans, keep_final_layers=stage is None)
 
-        look = _probe(self.model, self.stage, size, in_chans)
-        features, mapped = look.features, look.mapped
+        probed = _probe(self.model, self.stage, size, in_chans)
+        features, mapped = probed.features, probed.mapped
         tokens, channels_last, via_intermediates, prefix_tokens = False, False, False, 0
         if isinstance(features, Tensor) and features.ndim == 4:
             channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
@@ -86,9 +86,10 @@ class Backbone(nn.Module):
             via_intermediates = not tokens
             prefix_tokens = features.shape[1] - cells if tokens else 0
         else:
-            raise UserError(f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates "
-                            "returns one), choose another")
-        used = look.behind_mapped if via_intermediates else look.behind_features
+            raise UserError(
+                f"backbone '{name}' yields no feature map (neither forward_features nor forward_intermediates returns "
+                "one), choose another")
+        used = probed.behind_mapped if via_intermediates else probed.behind_features
         for key, parameter in self.model.named_parameters():
             if key not in used:
                 parameter.requires_grad_(False)
@@ -103,12 +104,12 @@ class Backbone(nn.Module):
             {**dict(info), 'module': f"model.{info['module']}"} for info in _stages(self.model)[:self.stage + 1]]
 
     def _prune(self, name: str, size: tuple[int, int], in_chans: int, keep_final_layers: bool) -> None:
-        """Remove what lies behind the map. Layers between the last stage and the pooling stay when `keep_final_layers`."""
+        """Remove the layers behind the map. Layers between last stage and pooling stay if `keep_final_layers`."""
         last = len(_stages(self.model)) - 1
-        look = _probe(self.model, self.stage, size, in_chans)
+        probed = _probe(self.model, self.stage, size, in_chans)
         has_final_layers = (
-            self.stage == last and isinstance(look.features, Tensor) and look.features.ndim == 4 and look.mapped is not None
-            and set(look.features.shape[1:]) != set(look.mapped.shape[1:]))
+            self.stage == last and isinstance(probed.features, Tensor) and probed.features.ndim == 4
+            and probed.mapped is not None and set(probed.features.shape[1:]) != set(probed.mapped.shape[1:]))
         if keep_final_layers and has_final_layers:
             self.model.reset_classifier(0, '')
             return
@@ -162,7 +163,8 @@ def _create(
         args = dict(args, img_size=img_size)
     try:
         return timm.create_model(
-            name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device, dtype=dtype, **args)
+            name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device,
+            dtype=dtype, **args)
     except TypeError as error:
         if not args:
             raise
@@ -193,7 +195,7 @@ def _probe_size(cfg: dict[str, Any], img_size: int | tuple[int, int] | None) -> 
     return tuple(cfg['input_size'][-2:])
 
 
-class _Look(NamedTuple):
+class _Probed(NamedTuple):
     """What a timm model does, as shapes.
 
     Attributes:
@@ -209,7 +211,7 @@ class _Look(NamedTuple):
     behind_mapped: set[str]
 
 
-def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> _Look:
+def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -> _Probed:
     """Run both routes to a map on a copy of the model whose parameters have no memory."""
     with torch.inference_mode(False), torch.enable_grad(), torch.device('meta'):
         # new tensors, since those of a model that is made in inference mode cannot take part in a graph
@@ -230,7 +232,7 @@ def _probe(model: nn.Module, stage: int, size: tuple[int, int], in_chans: int) -
         mapped = run(lambda x: _intermediate(twin, x, stage))
     if not (isinstance(mapped, Tensor) and mapped.ndim == 4):
         mapped = None
-    return _Look(features, mapped, _parameters_behind(features, twin), _parameters_behind(mapped, twin))
+    return _Probed(features, mapped, _parameters_behind(features, twin), _parameters_behind(mapped, twin))
 
 
 def _parameters_behind(output: Any, model: nn.Module) -> set[str]:
