@@ -66,7 +66,8 @@ def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
     """
     dtype = images.dtype
     if dtype != torch.float64:
-        images, boxes = images.float(), boxes.float()
+        images = images.float()
+    boxes = boxes.to(images.dtype)
     half = (boxes[:, 2:] - boxes[:, :2])  # affine_grid spans [-1, 1], so a unit side is a scale of 1
     center = boxes[:, 2:] + boxes[:, :2] - 1
     zero = torch.zeros_like(half[:, 0])

@@ -7,6 +7,7 @@ turns) is in the task.
 """
 
 import copy
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +46,22 @@ class RACNNOutput(NamedTuple):
     maps: list[Tensor]
     squares: list[Tensor]
     boxes: Tensor
+
+
+class RACNNScale(NamedTuple):
+    """One scale of a pass that trains the networks and not the squares.
+
+    Attributes:
+        logits: (B, num_classes).
+        features: Its map (B, C, h, w), without gradient.
+        descriptor: Its pooled map (B, C), without gradient.
+        square: What it proposes (B, 3), with the gradient of its proposal network; None for the last scale.
+    """
+
+    logits: Tensor
+    features: Tensor
+    descriptor: Tensor
+    square: Tensor | None
 
 
 class RACNN(FineGrainedModel):
@@ -139,20 +156,32 @@ class RACNN(FineGrainedModel):
         maps = [self.backbone(x)]
         squares: list[Tensor] = []
         regions: list[Tensor] = []
-        height = self.crop_size if self.crop_size > 0 else x.shape[2]
-        width = self.crop_size if self.crop_size > 0 else x.shape[3]
         parent: Tensor | None = None
         for proposal, backbone in zip(self.proposals, self.backbones):  # noqa: B905  (TorchScript knows no strict)
             square = proposal(maps[-1] if learn_boxes else maps[-1].detach())
             squares.append(square)
             if not learn_boxes:
                 square = square.detach()
-            crop = attended_crop(x, square, height, width, parents=parent, masked=self.masked)
+            crop, parent = self.zoom(x, square, parent)
             maps.append(backbone(crop))
-            region = square if parent is None else nested_squares(parent, square)
-            regions.append(region)
-            parent = region
+            regions.append(parent)
         return maps, squares, regions
+
+    def zoom(self, x: Tensor, square: Tensor, parent: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the next scale sees.
+
+        Args:
+            x: Images (B, in_chans, H, W).
+            square: The proposal (B, 3), in coordinates of what the proposing scale sees.
+            parent: What the proposing scale sees, a square in the image (B, 3); None for the whole image.
+
+        Returns:
+            The next scale's input (B, in_chans, crop_size, crop_size), and its square in the image (B, 3).
+        """
+        height = self.crop_size if self.crop_size > 0 else x.shape[2]
+        width = self.crop_size if self.crop_size > 0 else x.shape[3]
+        crop = attended_crop(x, square, height, width, parents=parent, masked=self.masked)
+        return crop, square if parent is None else nested_squares(parent, square)
 
     def classify(self, descriptors: list[Tensor]) -> list[Tensor]:
         """Every scale's descriptor (B, C) -> its own logits (B, num_classes)."""
@@ -185,6 +214,22 @@ class RACNN(FineGrainedModel):
         boxes = torch.stack([square_boxes(region) for region in regions], 1)
         fusion = self.fuse([descriptor.detach() for descriptor in descriptors])
         return RACNNOutput(self.classify(descriptors), fusion, maps, squares, boxes)
+
+    @torch.jit.ignore
+    def iterate_scales(self, x: Tensor) -> Iterator[RACNNScale]:
+        """The scales of `forward_parts(x, learn_boxes=False)` one by one.
+
+        No scale's graph reaches into another's, so a caller can call backward on one before it asks for the next.
+        """
+        crop, region = x, None
+        networks = zip([self.backbone, *self.backbones], [self.classifier, *self.classifiers], [*self.proposals, None], strict=True)
+        for backbone, classifier, proposal in networks:
+            features = backbone(crop)
+            descriptor = self.embed(features)
+            square = None if proposal is None else proposal(features.detach())
+            yield RACNNScale(classifier(self.drop(descriptor)), features.detach(), descriptor.detach(), square)
+            if square is not None:
+                crop, region = self.zoom(x, square.detach(), region)
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -13,12 +15,27 @@ from torch.nn.parallel import DistributedDataParallel
 from fgvc_zoo._errors import UserError, check_range
 
 
+class LossPart(NamedTuple):
+    """A summand of a step's loss that is computed by a forward pass of its own.
+
+    Attributes:
+        loss: A scalar.
+        components: Named components for the history, scalars.
+        output: The logits (B, K) that training accuracy is computed from; one part of a step has them.
+    """
+
+    loss: Tensor
+    components: dict[str, Tensor]
+    output: Tensor | None = None
+
+
 class MethodTask(TrainingTask):
     """A model, the losses that train it, and what only the training needs.
 
-    A subclass sets `model_class` and implements `losses`. Layers, parameters and buffers that it creates beside the model are trained with
-    it (parameters), saved with the training state, and not part of the published model. `diagnose(images, targets)`, if it has one, returns
-    scalars by name that show on held-out images whether the method works as intended.
+    A subclass sets `model_class` and implements `losses`, or `parts` where a step needs several forward passes. Layers, parameters and
+    buffers that it creates beside the model are trained with it (parameters), saved with the training state, and not part of the
+    published model. `diagnose(images, targets)`, if it has one, returns scalars by name that show on held-out images whether the method
+    works as intended.
 
         class BilinearTask(MethodTask):
             model_class = BilinearCNN
@@ -70,15 +87,45 @@ class MethodTask(TrainingTask):
         """
         raise NotImplementedError
 
+    def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
+        """One training step's losses, pass by pass.
+
+        The loss is the sum of the parts'. No part may need the graph of an earlier one: a trainer can call backward on each before it
+        asks for the next, which frees the activations of that pass.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            targets: (B,), int64.
+        """
+        loss, output, components = self.losses(images, targets)
+        yield LossPart(loss, components, output)
+
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
         if self._parallel:
             return self._parallel[0](input, target)
         return self.step(input, target)
 
-    def step(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """What `forward` returns, on this process's images alone."""
-        loss, output, components = self.losses(images, targets)
-        return dict(loss=loss, output=output.detach(), **{name: value.detach() for name, value in components.items()})
+    def step(
+            self, images: Tensor, targets: Tensor, backward: Callable[[Tensor], Any] | None = None) -> dict[str, Tensor]:
+        """What `forward` returns, on this process's images alone.
+
+        Args:
+            images: (B, C, H, W), normalised.
+            targets: (B,), int64.
+            backward: Called with the loss of each part, before the next part is computed: a step of several passes then needs the
+                memory of one. The returned loss is detached.
+        """
+        losses: list[Tensor] = []
+        result: dict[str, Tensor] = {}
+        for part in self.parts(images, targets):
+            result.update({name: value.detach() for name, value in part.components.items()})
+            if part.output is not None:
+                result['output'] = part.output.detach()
+            if backward is not None:
+                backward(part.loss)
+            losses.append(part.loss if backward is None else part.loss.detach())
+            del part  # and with it the graph
+        return dict(loss=torch.stack(losses).sum(), **result)
 
     def prepare_distributed(self, device_ids: list[int] | None = None, **ddp_kwargs: Any) -> MethodTask:
         """Average the gradients of the model and of the task's own parameters over processes, as timm's train.py asks for.
@@ -137,6 +184,20 @@ class _Step(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         return self.step(images, targets)
+
+
+@contextmanager
+def fixed_statistics(model: nn.Module) -> Iterator[None]:
+    """Within this context batch norms compute as they are set to, but do not move their running statistics."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def gather(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from fgvc_zoo._errors import check_choice, check_range
 from fgvc_zoo.layers import extent_squares, peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
-from fgvc_zoo.tasks.base import MethodTask, gather
+from fgvc_zoo.tasks.base import LossPart, MethodTask, gather
 
 FIRST_TARGETS = ('peak', 'extent')
 
@@ -110,29 +110,54 @@ class RACNNTask(MethodTask):
         self.steps = 0  # of this phase
         self.recent: list[float] = []  # the phase's last losses, at most two windows
 
+    def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
+        if self.phase != 'classification':
+            yield from super().parts(images, targets)
+            return
+        logits, descriptors, losses, gaps = [], [], [], []
+        for index, scale in enumerate(self.trainable_module.iterate_scales(images)):
+            cross_entropy = loss = self.criterion(scale.logits, targets)
+            if scale.square is not None:
+                gaps.append(self.proposal_loss(index, scale.features, scale.square))
+                loss = loss + gaps[-1] if self.follows else loss
+            logits.append(scale.logits.detach())
+            descriptors.append(scale.descriptor)
+            losses.append(loss.detach())
+            yield LossPart(loss, {f'ce{index + 1}': cross_entropy})
+        output = self.trainable_module.fuse(descriptors)
+        fusion = self.criterion(output, targets)
+        rank = inter_scale_ranking_loss(logits, targets, self.margin, self.detach_coarse)
+        if self.training:
+            self._count(torch.stack([*losses, fusion.detach()]).sum())
+        yield LossPart(fusion, dict(fusion=fusion, rank=rank, proposal=torch.stack(gaps).sum()), output)
+
     def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Of the phases that train the proposal networks."""
         model = self.trainable_module
-        if self.phase == 'classification':
-            scales = model.forward_parts(images, learn_boxes=False)
-        else:
-            with held(child for name, child in model.named_children() if name != 'proposals'):
-                scales = model.forward_parts(images, learn_boxes=self.phase == 'ranking')
-        squares = [peak_squares(features, self.peak_half) for features in scales.maps[:-1]]
-        if self.first_target == 'extent':
-            squares[0] = extent_squares(scales.maps[0])
-        parts = {f'ce{index + 1}': self.criterion(logits, targets) for index, logits in enumerate(scales.logits)}
-        parts['fusion'] = self.criterion(scales.fusion, targets)
-        classification = torch.stack(list(parts.values())).sum()
-        parts['rank'] = inter_scale_ranking_loss(scales.logits, targets, self.margin, self.detach_coarse)
-        parts['proposal'] = F.smooth_l1_loss(
-            torch.cat(scales.squares, 1), torch.cat(squares, 1), beta=0.1, reduction='sum') / len(images)
-        if self.follows:
-            classification = classification + parts['proposal']
-        objectives = dict(proposal=parts['proposal'], classification=classification, ranking=self.ranking_weight * parts['rank'])
-        loss = objectives[self.phase]
+        with held(child for name, child in model.named_children() if name != 'proposals'):
+            scales = model.forward_parts(images, learn_boxes=self.phase == 'ranking')
+        components = {f'ce{index + 1}': self.criterion(logits, targets) for index, logits in enumerate(scales.logits)}
+        components['fusion'] = self.criterion(scales.fusion, targets)
+        components['rank'] = inter_scale_ranking_loss(scales.logits, targets, self.margin, self.detach_coarse)
+        components['proposal'] = torch.stack([
+            self.proposal_loss(index, features, square)
+            for index, (features, square) in enumerate(zip(scales.maps[:-1], scales.squares, strict=True))]).sum()
+        loss = components['proposal'] if self.phase == 'proposal' else self.ranking_weight * components['rank']
         if self.training:
             self._count(loss)
-        return loss, scales.fusion, parts
+        return loss, scales.fusion, components
+
+    def proposal_loss(self, index: int, features: Tensor, square: Tensor) -> Tensor:
+        """Distance of a scale's proposal from where its map responds: smooth L1, summed over coordinates, mean over images.
+
+        Args:
+            index: Of the proposing scale, from 0.
+            features: Its map (B, C, h, w).
+            square: Its proposal (B, 3).
+        """
+        extent = self.first_target == 'extent' and index == 0
+        target = extent_squares(features) if extent else peak_squares(features, self.peak_half)
+        return F.smooth_l1_loss(square, target, beta=0.1, reduction='sum') / len(features)
 
     def _count(self, loss: Tensor) -> None:
         """Count a step of the phase, and begin the next phase if it was the last one; the same on every process."""

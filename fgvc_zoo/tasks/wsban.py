@@ -8,6 +8,8 @@ network); `distillation_weight=0` leaves it out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import crop_boxes
 from fgvc_zoo.losses import distillation_loss
 from fgvc_zoo.models.wsban import WSBAN
+from fgvc_zoo.tasks.base import LossPart, fixed_statistics
 from fgvc_zoo.tasks.centers import CenterTask
 
 
@@ -57,20 +60,20 @@ class WSBANTask(CenterTask):
         self.distillation_weight = distillation_weight
         self.temperature = temperature
 
-    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
         model = self.trainable_module
         height, width = images.shape[2:]
-        raw = model.forward_parts(images)
-        with torch.no_grad():
-            boxes = model.object_box(raw.attention, height, width)
+        # The whole image learns from the part's answer, so the part comes first, and the box that cuts it from a pass without gradients.
+        with torch.no_grad(), fixed_statistics(model):
+            boxes = model.object_box(model.attention(model.forward_features(images)), height, width)
             crops = crop_boxes(images, boxes, height, width)
         part = model.forward_parts(crops).logits
-        parts = dict(
-            raw=self.criterion(raw.logits, targets),
-            part=self.criterion(part, targets),
-            center=self.center_loss(raw.embedding, targets))
-        loss = (parts['raw'] + parts['part']) / 2 + self.center_weight * parts['center']
+        loss, part = self.criterion(part, targets), part.detach()
+        yield LossPart(loss / 2, dict(part=loss))
+        raw = model.forward_parts(images)
+        components = dict(raw=self.criterion(raw.logits, targets), center=self.center_loss(raw.embedding, targets))
+        loss = components['raw'] / 2 + self.center_weight * components['center']
         if self.distillation_weight > 0:
-            parts['distillation'] = distillation_loss(raw.logits, part, self.temperature)
-            loss = loss + self.distillation_weight * parts['distillation']
-        return loss, raw.logits, parts
+            components['distillation'] = distillation_loss(raw.logits, part, self.temperature)
+            loss = loss + self.distillation_weight * components['distillation']
+        yield LossPart(loss, components, raw.logits)

@@ -6,10 +6,13 @@ another map's region erased. The three cross-entropies are averaged; the whole i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from fgvc_zoo.layers import attention_crop, attention_drop
 from fgvc_zoo.models.wsdan import WSDAN
+from fgvc_zoo.tasks.base import LossPart
 from fgvc_zoo.tasks.centers import CenterTask
 
 
@@ -52,17 +55,17 @@ class WSDANTask(CenterTask):
         self.drop_threshold = drop_threshold
         self.crop_padding = crop_padding
 
-    def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
         model = self.trainable_module
         raw = model.forward_parts(images)
         attention = raw.attention.detach()
         # the random choices use torch's global generator, which the trainer seeds before every step
         crops = attention_crop(images, attention, None, self.crop_threshold, self.crop_padding)
         drops = attention_drop(images, attention, None, self.drop_threshold)
-        parts = dict(
-            raw=self.criterion(raw.logits, targets),
-            crop=self.criterion(model.forward_parts(crops).logits, targets),
-            drop=self.criterion(model.forward_parts(drops).logits, targets),
-            center=self.center_loss(raw.embedding, targets))
-        loss = (parts['raw'] + parts['crop'] + parts['drop']) / 3 + self.center_weight * parts['center']
-        return loss, raw.logits, parts
+        loss, center = self.criterion(raw.logits, targets), self.center_loss(raw.embedding, targets)
+        output = raw.logits.detach()
+        del raw  # the loss holds the graph until backward
+        yield LossPart(loss / 3 + self.center_weight * center, dict(raw=loss, center=center), output)
+        for name, views in (('crop', crops), ('drop', drops)):
+            loss = self.criterion(model.forward_parts(views).logits, targets)
+            yield LossPart(loss / 3, {name: loss})

@@ -8,6 +8,7 @@ resumed ends with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -34,7 +35,7 @@ from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
-from fgvc_zoo.tasks import create_task, find_task, task_settings
+from fgvc_zoo.tasks import MethodTask, create_task, find_task, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
@@ -250,18 +251,22 @@ class _Run:
         device = accelerator.device
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
+        task = self.task
+        in_parts = isinstance(task, MethodTask) and accelerator.num_processes == 1
         with accelerator.autocast():
-            result = self.prepared(images, targets)
-        loss = result['loss']
-        scalars = {key: value.detach() for key, value in result.items() if isinstance(value, Tensor) and value.ndim == 0}
-        scalars['correct'] = (result['output'].detach().argmax(1) == targets).float().mean() * 100
-        values = dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
-        if not torch.isfinite(loss.detach()).item():
+            if isinstance(task, MethodTask) and in_parts:
+                # each part of the loss gets its own backward, so that a step needs the memory of one forward pass
+                result = task.step(images, targets, self._backward)
+            else:
+                result = self.prepared(images, targets)
+        values = self._values(result, targets)
+        if not math.isfinite(values['loss']):
             parts = ', '.join(f'{key} {value:.4g}' for key, value in values.items() if key != 'correct')
             kept = f"; the last good checkpoint is '{self.folder / CHECKPOINT}'" if (self.folder / CHECKPOINT).exists() else ''
             raise UserError(f'the loss is {values["loss"]} at epoch {self.epoch + 1}, step {step} ({parts}): '
                             f'lower the learning rate{kept}')
-        accelerator.backward(loss)
+        if not in_parts:
+            accelerator.backward(result['loss'])
         if self.recipe.clip_grad:
             accelerator.clip_grad_norm_(self.task.parameters(), self.recipe.clip_grad)
         self.optimizer.step()
@@ -269,6 +274,17 @@ class _Run:
         if self.ema:
             self.ema.update(self.model, step=step)
         return values
+
+    def _backward(self, loss: Tensor) -> None:
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            self.accelerator.backward(loss)
+
+    @staticmethod
+    def _values(result: dict[str, Tensor], targets: Tensor) -> dict[str, float]:
+        """The loss, its components and the accuracy in percent, copied from the device at once."""
+        scalars = {key: value.detach() for key, value in result.items() if value.ndim == 0}
+        scalars['correct'] = (result['output'].detach().argmax(1) == targets).float().mean() * 100
+        return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
 
     def _describe_step(self) -> str:
         means = self.meters.means()
