@@ -6,7 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -23,7 +23,20 @@ from fgvc_zoo.version import __version__
 _BINS = 15
 
 
-@torch.inference_mode()
+class Answers(NamedTuple):
+    """What a model answered to every image of a data set.
+
+    Attributes:
+        scores: Logits or log probabilities (N, K) by the name of the prediction; the model's own answer is 'combined'.
+        targets: (N,), int64.
+        boxes: Attended objects (N, 4), xyxy in unit coordinates of the model's input; None for a method without one.
+    """
+
+    scores: dict[str, Tensor]
+    targets: Tensor
+    boxes: Tensor | None
+
+
 def evaluate(
         model: TimmModel,
         dataset: ImageDataset,
@@ -32,32 +45,36 @@ def evaluate(
         device: torch.device | str = 'cpu',
         progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a model in eval mode.
+    """Measure a model in eval mode: `summarize` of `collect_answers`, which take these arguments."""
+    return summarize(collect_answers(model, dataset, batch_size, workers, device, progress), dataset, model.pretrained_cfg)
+
+
+@torch.inference_mode()
+def collect_answers(
+        model: TimmModel,
+        dataset: ImageDataset,
+        batch_size: int = 32,
+        workers: int = 0,
+        device: torch.device | str = 'cpu',
+        progress: Callable[[int, int], None] | None = None,
+) -> Answers:
+    """Run a model in eval mode over a data set.
 
     Args:
-        model: Any timm classifier, on `device`. One with `forward_passes` is measured pass by pass.
+        model: Any timm classifier, on `device`. One with `forward_passes` answers pass by pass.
         dataset: With the transform that the model expects.
         batch_size: Images a step.
         workers: Processes that load images.
         device: Where the model is.
         progress: Called with (done, total) after each batch.
-
-    Returns:
-        In percent: `top1`, `top5`, `mean_per_class`; for a model with `forward_passes` the same three for each of its parts and for
-        `combined`, and, where it has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the predicted
-        probabilities; `per_class` accuracies by name; `confusions`, the most frequent wrong pairs;
-        `correct`, one character an image in the order of the data set, '1' where its class has the highest probability, so that two models
-        can be compared image by image.
     """
     model.eval()
-    logits: dict[str, list[Tensor]] = {}
+    scores: dict[str, list[Tensor]] = {}
     boxes: list[Tensor] = []
     targets: list[Tensor] = []
-    has_parts = hasattr(model, 'forward_passes')
-    loader = DataLoader(dataset, batch_size, num_workers=workers)
-    for images, labels in loader:
+    for images, labels in DataLoader(dataset, batch_size, num_workers=workers):
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        if has_parts:
+        if hasattr(model, 'forward_passes'):
             passes = model.forward_passes(images)
             outputs = dict(passes.parts, combined=passes.combined)
             if passes.boxes is not None:
@@ -65,31 +82,47 @@ def evaluate(
         else:
             outputs = dict(combined=model(images))
         for name, output in outputs.items():
-            logits.setdefault(name, []).append(output.float().cpu())
+            scores.setdefault(name, []).append(output.float().cpu())
         targets.append(labels)
         if progress is not None:
             progress(sum(map(len, targets)), len(dataset))
-    truth = torch.cat(targets)
-    scores = {name: torch.cat(parts) for name, parts in logits.items()}
-    metrics: dict[str, Any] = accuracies(scores['combined'], truth)
-    if has_parts:
-        metrics.update({name: accuracies(score, truth) for name, score in scores.items()})
-    if boxes and dataset.boxes is not None:
+    return Answers(
+        {name: torch.cat(parts) for name, parts in scores.items()}, torch.cat(targets), torch.cat(boxes) if boxes else None)
+
+
+def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a model's answers.
+
+    Args:
+        answers: From `collect_answers`.
+        dataset: What they are about; gives the names of the classes and the true boxes.
+        cfg: The model's pretrained_cfg, for the part of each photograph that it sees.
+
+    Returns:
+        In percent: `top1`, `top5`, `mean_per_class`; for a model with several predictions the same three for each of them, and, where it
+        has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the predicted probabilities; `per_class`
+        accuracies by name; `correct`, one character an image in the order of the data set, '1' where its class has the highest
+        probability, so that two models can be compared image by image; `confusions`, the most frequent wrong pairs.
+    """
+    scores, targets = answers.scores, answers.targets
+    metrics: dict[str, Any] = accuracies(scores['combined'], targets)
+    if len(scores) > 1:
+        metrics.update({name: accuracies(score, targets) for name, score in scores.items()})
+    if answers.boxes is not None and dataset.boxes is not None:
         true_boxes = torch.stack([
-            view_box(box, image_size(path), model.pretrained_cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
-        metrics['localization'] = localization(torch.cat(boxes), true_boxes)
+            view_box(box, image_size(path), cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+        metrics['localization'] = localization(answers.boxes, true_boxes)
     probabilities = scores['combined'].softmax(1)
-    metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), truth).item()
-    metrics['ece'] = calibration_error(probabilities, truth)
+    metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), targets).item()
+    metrics['ece'] = calibration_error(probabilities, targets)
     predicted = probabilities.argmax(1)
+    names = dataset.class_names
     metrics['per_class'] = {
-        name: round(100 * (predicted[truth == index] == index).float().mean().item(), 2)
-        for index, name in enumerate(dataset.class_names) if (truth == index).any()}
-    wrong = Counter(
-        (dataset.class_names[int(t)], dataset.class_names[int(p)])
-        for t, p in zip(truth, predicted, strict=True) if t != p)
-    metrics['correct'] = ''.join('1' if right else '0' for right in (predicted == truth).tolist())
-    metrics['confusions'] = [dict(true=t, predicted=p, count=count) for (t, p), count in wrong.most_common(10)]
+        name: round(100 * (predicted[targets == index] == index).float().mean().item(), 2)
+        for index, name in enumerate(names) if (targets == index).any()}
+    metrics['correct'] = ''.join('1' if right else '0' for right in (predicted == targets).tolist())
+    wrong = Counter((names[int(true)], names[int(answer)]) for true, answer in zip(targets, predicted, strict=True) if true != answer)
+    metrics['confusions'] = [dict(true=true, predicted=answer, count=count) for (true, answer), count in wrong.most_common(10)]
     return metrics
 
 
@@ -232,10 +265,11 @@ def result_record(
         recipe: dict[str, Any],
         weights: Path | None,
         seconds: float,
+        device: str = 'cpu',
 ) -> dict[str, Any]:
     """A published figure: what was measured, on what, how, and with which weights."""
     versions = dict(
-        fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version())
+        fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version(), device=device)
     return dict(
         model=model, method=method, backbone=backbone, data=data, split=split, seed=seed, input_size=input_size, epochs=epochs,
         metrics=metrics, command=command, recipe=recipe, versions=versions, weights_sha256=sha256(weights) if weights else '',

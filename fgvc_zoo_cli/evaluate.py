@@ -44,7 +44,7 @@ def evaluate(
         task = bar.add_task(f'measuring on {split}', total=len(dataset))
         metrics = evaluation.evaluate(
             network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
-    record = _record(model, network, data, split, metrics, time.monotonic() - begun)
+    record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
@@ -65,7 +65,8 @@ def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
                         f"{different[0][1]!r}")
 
 
-def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _record(
+        name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
     from fgvc_zoo.checkpoints import load_manifest
     from fgvc_zoo.evaluation import method_and_backbone, result_record
@@ -88,7 +89,7 @@ def _record(name: str, model: TimmModel, data: str, split: str, metrics: dict[st
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
-        command=command_line(), seconds=seconds, **facts)
+        command=command_line(), seconds=seconds, device=device, **facts)
 
 
 def _show(metrics: dict[str, Any], count: int) -> None:
