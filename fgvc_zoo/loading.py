@@ -18,6 +18,7 @@ from fgvc_zoo._files import sha256
 from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.data import eval_transform
+from fgvc_zoo.models import find_method
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
 TimmModel = Any
@@ -69,6 +70,9 @@ def _load_registered(name: str) -> TimmModel:
     defaults = {item.architecture: item for item in load_manifest() if item.default}
     item = trained.get(name) or defaults.get(name)
     if item is None:
+        method = find_method(name)
+        if method is not None and name in method.weights:  # of a method of another package
+            return create_model(name, pretrained=True)
         if timm.is_model(name):
             raise UserError(f"'{name}' has no trained weights in this package (there are {_listed(list(trained))}); "
                             "give the folder of a training run instead")

@@ -50,7 +50,11 @@ def _rows() -> list[dict[str, Any]]:
         for name in method.model_names:
             cfg = timm.get_pretrained_cfg(name)
             size = cfg.input_size[-1] if cfg else None
-            rows.append(dict(name=name, input_size=size, weights=None, num_classes=None, top1=None, data=None))
+            # the weights of this package's methods are in the manifest
+            own = method.weights.get(name) if method.package != 'fgvc-zoo' else None
+            rows.append(dict(
+                name=name, input_size=size, weights=(own.hf_hub_id or 'package') if own else None,
+                num_classes=own.num_classes if own else None, top1=None, data=None))
             rows.extend(
                 dict(name=item.name, input_size=item.input_size, weights='package' if item.in_package else item.repo or 'clone',
                      num_classes=item.num_classes, top1=item.metrics['top1'], data=item.data)

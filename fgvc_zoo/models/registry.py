@@ -69,6 +69,13 @@ class Method:
         """Its registered names: the bare one, then one for each variant."""
         return [self.name, *(f'{self.name}_{backbone}' for backbone in self.variants)]
 
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The pretrained_cfg of each of its models that has trained weights, by name with tag."""
+        names = [tag for name in self.model_names for tag in timm.list_models(f'{name}*', pretrained=True, include_tags=True)
+                 if tag.split('.')[0] == name]
+        return {name: timm.get_pretrained_cfg(name) for name in names}
+
 
 METHODS: dict[str, Method] = {}  # by name
 
@@ -246,8 +253,7 @@ def _check_weights(method: Method, name: str, choices: dict[str, Any]) -> None:
     the cache."""
     source = _source(name, choices)
     if not any(source.get(key) for key in ('file', 'url', 'hf_hub_id', 'source', 'state_dict')):
-        known = timm.list_pretrained(f'{name}.*') or [
-            tag for model_name in method.model_names for tag in timm.list_pretrained(f'{model_name}.*')]
+        known = [tag for tag in method.weights if tag.split('.')[0] == name] or list(method.weights)
         known += [f'local-dir:{item.folder} in a clone of the repository' for item in load_manifest()
                   if item.architecture == name and item.folder and not item.repo]
         raise UserError(

@@ -81,6 +81,31 @@ def test_trained_measured_published_and_pulled(start, photos, repo_id, tmp_path)
     assert error.startswith('fgvc-zoo: error: ') and 'install that package or name its module with --import' in error
 
 
+def test_published_weights_of_a_registered_variant(start, publish, repo_id, tmp_path):
+    """A variant may name its repository: `pretrained=True`, every command and the list of models then know its weights."""
+    assert publish('--full').status == 0
+    (tmp_path / 'apples.py').write_text(f"""
+from fgvc_zoo.models import Paper, Variant, WSDAN, register_method
+
+class Apples(WSDAN):
+    method = 'apples'
+
+register_method(Apples, Paper('Apples', '', 'It knows apples.'), {{'test_resnet': Variant(
+    'Apples.', dict(num_maps=4), dict(hf_hub_id='{repo_id}', num_classes=3, label_names=('gala', 'kiwi', 'leek'), input_size=64))}})
+""")
+    out = start('-c', (
+        'import timm, torch, apples\n'
+        'from fgvc_zoo.loading import load_model\n'
+        "models = [load_model('apples_test_resnet'), timm.create_model('apples_test_resnet', pretrained=True).eval(),\n"
+        f"          load_model('hf-hub:{repo_id}')]\n"
+        'a, b, c = [model(torch.ones(1, 3, 64, 64)) for model in models]\n'
+        'print(torch.equal(a, b) and torch.equal(a, c), models[0].method)'), PYTHONPATH=f'{ROOT}:{tmp_path}')
+    assert out.split() == ['True', 'apples']
+    rows = json.loads(start('-m', 'fgvc_zoo_cli', '--import', 'apples', 'models', 'apples*', '--json'))
+    assert [(row['name'], row['weights'], row['num_classes']) for row in rows] == [
+        ('apples', None, None), ('apples_test_resnet', repo_id, 3)]
+
+
 def test_without_being_installed(start, tmp_path):
     """`--import` takes a module of the current folder."""
     shutil.copytree(EXAMPLE / 'bilinear_cnn', tmp_path / 'bilinear_cnn')

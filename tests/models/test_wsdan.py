@@ -9,7 +9,6 @@ from torch import nn
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
-from fgvc_zoo.layers import mean_prediction
 
 
 def make(backbone='test_resnet', **args):
@@ -73,13 +72,6 @@ def test_second_pass_sees_the_attended_box(images):
                 max(xs.min().item() / width - 0.05, 0.0), max(ys.min().item() / height - 0.05, 0.0),
                 min((xs.max().item() + 1) / width + 0.05, 1.0), min((ys.max().item() + 1) / height + 0.05, 1.0)])
             torch.testing.assert_close(passes.boxes[index], box, rtol=0, atol=1e-5)
-
-
-def test_mean_prediction_is_of_probabilities_not_of_logits():
-    first, second = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.4, 0.6]]).log()
-    torch.testing.assert_close(mean_prediction([first, second]).exp(), torch.tensor([[0.65, 0.35]]))
-    huge = torch.tensor([[1e4, 0.0]])
-    assert mean_prediction([huge, huge]).isfinite().all()
 
 
 def test_train_mode_is_one_pass(images):
