@@ -32,7 +32,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
     """A trained model in eval mode.
 
     Args:
-        name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub50'), 'hf-hub:ORG/NAME', or the path
+        name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub200'), 'hf-hub:ORG/NAME', or the path
             of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it.
         device: Where to put it.
 

@@ -1,6 +1,6 @@
 """Make a finished run a checkpoint of the zoo: half precision weights, measured accuracy, golden logits, one manifest entry.
 
-    python hub/add_checkpoint.py runs/cub50-apinet --tag cub50 --data cub200:PATH --license 'MIT' --about 'CUB ...'
+    python hub/add_checkpoint.py runs/cub200/apinet --tag cub200 --data cub200:PATH --license 'MIT' --about 'CUB ...'
     python hub/add_checkpoint.py runs/grocery-wsdan --tag grocery81 ... --default --in-package
 
 Without `--in-package` the weights go to `hub/checkpoints/NAME/` as a folder that timm loads (`local-dir:`), ready to be published. What is

@@ -1,6 +1,6 @@
 """Draw where a checkpoint attends, averaged over a test split in the frame of the objects' true boxes.
 
-    python hub/draw_attention.py wsdan_tf_efficientnet_lite0.cub50 --data cub200:PATH
+    python hub/draw_attention.py wsdan_tf_efficientnet_lite0.cub200 --data cub200:PATH
 
 A picture for the card without a photograph, for data whose photographs may not be passed on. Writes `hub/pictures/NAME.png`, from which
 publishing takes it.

@@ -1,6 +1,6 @@
 """Measure every checkpoint of the manifest again and compare with what the manifest says.
 
-    python benchmarks/accuracy/reproduce.py --data cub50=cub200:PATH --data grocery=grocery:PATH --json FILE
+    python benchmarks/accuracy/reproduce.py --data cub200=cub200:PATH --data grocery=grocery:PATH --json FILE
 
 Needs a clone, where all weights are. Fails if a top-1 accuracy differs by more than 0.2 points.
 """

@@ -1,4 +1,4 @@
-"""Draw the tables of README.md and hub/README.md from the result files and the manifest; nothing in them is typed.
+"""Draw the tables of README.md, benchmarks/README.md and hub/README.md from the result files and the manifest; nothing in them is typed.
 
     python benchmarks/accuracy/tables.py            # rewrite them
     python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fgvc_zoo.checkpoints import load_manifest
+from fgvc_zoo.comparison import compare_records
 from fgvc_zoo.evaluation import parts_of
 from fgvc_zoo.models import METHODS, Method, find_method
 from fgvc_zoo.publishing import COMPARABLE
@@ -26,21 +27,56 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(folder.glob('*.json'))]
 
 
+def main_table(results: list[dict[str, Any]], plain: dict[str, Any]) -> str:
+    """One row a method, against both opponents: the papers' protocol without the method, and the tuned baseline.
+
+    Args:
+        results: Of one data set and protocol: the tuned baseline and the methods.
+        plain: Of plain fine-tuning in the papers' protocol.
+    """
+    tuned, = [result for result in results if result['method'] == 'baseline']
+    lines = [
+        '| method | top-1 | each prediction alone | box IoU >= 0.5 | against plain fine-tuning | against the tuned baseline |',
+        '|---|---|---|---|---|---|',
+        f"| plain fine-tuning | {plain['metrics']['top1']:.1f} | - | - | - | {_against(plain, tuned)} |",
+        f"| tuned baseline | {tuned['metrics']['top1']:.1f} | - | - | {_against(tuned, plain)} | - |"]
+    methods = [result for result in results if result['method'] != 'baseline']
+    for result in sorted(methods, key=lambda result: -result['metrics']['top1']):
+        lines.append('| ' + ' | '.join([
+            result['method'], f"**{result['metrics']['top1']:.1f}**", _parts(result['metrics']), _boxes(result['metrics']),
+            _against(result, plain), _against(result, tuned)]) + ' |')
+    return '\n'.join(lines)
+
+
+def _against(result: dict[str, Any], opponent: dict[str, Any]) -> str:
+    """The difference with its 95 % interval, and the share of errors removed."""
+    comparison = compare_records(result, opponent)
+    p_value = f'p = {comparison.p_value:.2f}' if comparison.p_value >= 0.005 else 'p < 0.005'
+    return (f'{comparison.difference:+.1f} [{comparison.low:+.1f}, {comparison.high:+.1f}], {p_value}, '
+            f'{comparison.errors_removed:.0f} % of the errors')
+
+
+def _parts(metrics: dict[str, Any]) -> str:
+    return ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined') or '-'
+
+
+def _boxes(metrics: dict[str, Any]) -> str:
+    overlap = metrics.get('localization')
+    return f"{overlap['iou50']:.0f} % (central box: {overlap['central_box_iou50']:.0f} %)" if overlap else '-'
+
+
 def accuracy_table(results: list[dict[str, Any]]) -> str:
     """One row a result, grouped by protocol: the baseline first, then the methods with the share of its errors that they remove."""
     lines = [
-        '| data | method | backbone | input | epochs | top-1 | mean per class | errors removed | parts alone | box meets the true one |',
+        '| data | method | backbone | input | epochs | top-1 | mean per class | errors removed | each prediction alone | box IoU >= 0.5 |',
         '|---|---|---|---|---|---|---|---|---|---|']
     baselines = {_key(result): result['metrics']['top1'] for result in results if result['method'] == 'baseline'}
     for result in sorted(results, key=_order):
         metrics = result['metrics']
         removed = _removed(result['method'], metrics['top1'], baselines.get(_key(result)))
-        parts = ', '.join(f"{name} {metrics[name]['top1']:.1f}" for name in parts_of(metrics) if name != 'combined')
-        overlap = metrics.get('localization')
-        boxes = f"{overlap['iou50']:.0f} % (a central box: {overlap['central_box_iou50']:.0f} %)" if overlap else '-'
         lines.append('| ' + ' | '.join([
             result['data'], result['method'], f"`{result['backbone']}`", f"{result['input_size']} px", str(result['epochs']),
-            f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, parts or '-', boxes]) + ' |')
+            f"**{metrics['top1']:.1f}**", f"{metrics['mean_per_class']:.1f}", removed, _parts(metrics), _boxes(metrics)]) + ' |')
     return '\n'.join(lines)
 
 
@@ -110,11 +146,17 @@ def checkpoint_table() -> str:
     return '\n'.join(lines)
 
 
+def _of(data: str) -> list[dict[str, Any]]:
+    return [result for result in load_results(RESULTS) if result['data'] == data]
+
+
 TABLES = dict(
-    results=lambda: accuracy_table(load_results(RESULTS)),
-    seeds=lambda: seed_table(load_results(RESULTS) + load_results(RESULTS / 'seeds')),
+    cub200=lambda: main_table(_of('cub200'), load_results(RESULTS / 'plain')[0]),
+    grocery=lambda: accuracy_table(_of('grocery')),
+    small=lambda: accuracy_table(load_results(RESULTS / 'small')),
+    seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
     models=model_table, checkpoints=checkpoint_table)
-FILES = (ROOT / 'README.md', ROOT / 'hub' / 'README.md')
+FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md'))
 
 
 def render(text: str) -> str:

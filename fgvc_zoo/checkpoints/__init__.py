@@ -21,7 +21,7 @@ class Checkpoint:
 
     Attributes:
         architecture: Registered timm name, e.g. 'wsdan_tf_efficientnet_lite0'.
-        tag: What it was trained on, e.g. 'cub50'; the model is `architecture.tag`.
+        tag: What it was trained on, e.g. 'cub200'; the model is `architecture.tag`.
         path: The safetensors file, relative to the manifest for one in the package, to the repository for any other.
         in_package: The weights come with the package.
         sha256: Its checksum, 64 hex digits.
@@ -132,8 +132,10 @@ def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for item in sorted(load_manifest(), key=lambda checkpoint: not checkpoint.default):
         if item.architecture in cfgs and (item.in_package or item.repo):
             source = dict(file=str(item.file)) if item.in_package else dict(hf_hub_id=f'{item.repo}@{item.revision}')
+            cfg = cfgs[item.architecture]
+            pool_size = cfg['pool_size'] and tuple(cells * item.input_size // cfg['input_size'][-1] for cells in cfg['pool_size'])
             trained[item.name] = dict(
-                cfgs[item.architecture], **source, num_classes=item.num_classes, label_names=item.label_names(),
+                cfg, **source, num_classes=item.num_classes, label_names=item.label_names(), pool_size=pool_size,
                 input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, license=item.license)
     with_weights = {name.partition('.')[0] for name in trained}
     return {**trained, **{name: cfg for name, cfg in cfgs.items() if name not in with_weights}}

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_there_are_checkpoints():
-    assert {'wsdan_tf_efficientnet_lite0.grocery81', 'wsdan_tf_efficientnet_lite0.cub50'} <= {item.name for item in ITEMS}
+    assert {'wsdan_tf_efficientnet_lite0.grocery81', 'wsdan_tf_efficientnet_lite0.cub200'} <= {item.name for item in ITEMS}
     for architecture in {item.architecture for item in ITEMS}:
         in_package = [item for item in ITEMS if item.architecture == architecture and item.in_package]
         assert sum(item.default for item in in_package) == bool(in_package)
@@ -26,7 +26,7 @@ def test_there_are_checkpoints():
 @pytest.mark.parametrize('item', ITEMS, ids=lambda item: item.name)
 def test_files_are_what_the_manifest_says(item):
     content = item.file.read_bytes()
-    assert len(content) == item.size <= (40_000_000 if item.architecture.startswith('racnn') else 12_000_000)
+    assert len(content) == item.size <= 40_000_000
     assert hashlib.sha256(content).hexdigest() == item.sha256
     names = item.label_names()
     assert len(names) == len(set(names)) == item.num_classes
@@ -51,7 +51,7 @@ def test_golden_logits(item):
 
 def test_what_weights_were_made_with_wins_over_defaults_and_choices_win_over_both(monkeypatch, tmp_path):
     monkeypatch.setattr('fgvc_zoo.models.registry.model_args', lambda architecture, tag: dict(num_maps=4, refine_threshold=0.25))
-    name = 'wsdan_tf_efficientnet_lite0.cub50'
+    name = 'wsdan_tf_efficientnet_lite0.cub200'
     default, trained = timm.create_model(name.partition('.')[0]), timm.create_model(name)
     assert (default.num_maps, default.refine_threshold) == (16, 0.5)
     assert (trained.num_maps, trained.refine_threshold) == (4, 0.25)
@@ -84,8 +84,8 @@ def test_result_file_is_of_these_weights(item):
 
 
 def test_weights_of_a_clone_are_named_where_they_are():
-    for name in ('osme_tf_efficientnet_lite0', 'osme_tf_efficientnet_lite0.cub50', 'osme_tf_efficientnet_lite0.none'):
-        with pytest.raises(UserError, match='local-dir:hub/checkpoints/osme_tf_efficientnet_lite0.cub50 in a clone'):
+    for name in ('apinet_tf_efficientnet_lite0.grocery81', 'apinet_tf_efficientnet_lite0.none'):
+        with pytest.raises(UserError, match='local-dir:hub/checkpoints/apinet_tf_efficientnet_lite0.grocery81 in a clone'):
             timm.create_model(name, pretrained=True)
 
 

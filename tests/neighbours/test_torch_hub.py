@@ -21,9 +21,9 @@ def test_every_model_is_listed():
 
 
 def test_weights_and_arguments(pixels):
-    ours = load_model('wsdan_tf_efficientnet_lite0.cub50')
+    ours = load_model('wsdan_tf_efficientnet_lite0.cub200')
     theirs = torch.hub.load(
-        ROOT, 'wsdan_tf_efficientnet_lite0', source='local', pretrained=True, pretrained_cfg='cub50', num_classes=50).eval()
+        ROOT, 'wsdan_tf_efficientnet_lite0', source='local', pretrained=True, pretrained_cfg='cub200', num_classes=200).eval()
     with torch.inference_mode():
         torch.testing.assert_close(theirs(pixels), ours(pixels), rtol=0, atol=0)
     small = torch.hub.load(ROOT, 'wsdan', source='local', backbone='test_resnet', num_classes=7, num_maps=4).eval()
