@@ -15,9 +15,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
-from fgvc_zoo.data import ImageDataset, image_size, open_dataset
+from fgvc_zoo.data import image_size, open_dataset
 from fgvc_zoo.evaluation import view_box
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
 
@@ -27,7 +27,7 @@ BEYOND = 0.5  # of the box's sides that is shown around it
 
 
 @torch.inference_mode()
-def attention_in_frame(model: TimmModel, dataset: ImageDataset, boxes: Tensor, workers: int = 1) -> Tensor:
+def attention_in_frame(model: TimmModel, dataset: Subset, boxes: Tensor, workers: int = 1) -> Tensor:
     """The mean attention in the frame of the objects' boxes.
 
     Args:
@@ -72,15 +72,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', help='a checkpoint of the manifest')
     parser.add_argument('--data', required=True, help='layout:PATH, whose test split has boxes')
+    parser.add_argument('--every', type=int, default=1, metavar='N', help='take every Nth photograph only')
     options = parser.parse_args()
     model = load_model(options.name)
     dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
     if dataset.boxes is None:
         raise SystemExit(f"'{options.data}' has no boxes")
+    chosen = range(0, len(dataset), options.every)
     boxes = torch.stack([
-        view_box(box, image_size(path), model.pretrained_cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+        view_box(dataset.boxes[index], image_size(dataset.paths[index]), model.pretrained_cfg) for index in chosen])
     path = ROOT / 'hub' / 'pictures' / f'{options.name}.png'
-    draw(attention_in_frame(model, dataset, boxes), len(dataset), path)
+    draw(attention_in_frame(model, Subset(dataset, chosen), boxes), len(chosen), path)
     print(path.relative_to(ROOT))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from fgvc_zoo.comparison import compare_records
 from fgvc_zoo.models import Paper
 
+OPPONENTS = dict(plain='plain fine-tuning', baseline='baseline')
 TEMPLATE = Path(__file__).with_name('card.md.jinja')
 # what the Hub knows by name; other licences are 'other' with the sentence as given
 _LICENSES = ('apache-2.0', 'mit', 'bsd-2-clause', 'bsd-3-clause', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0')
@@ -18,7 +20,7 @@ _FIGURES = (('top1', 'top-1'), ('top5', 'top-5'), ('mean_per_class', 'mean per c
 
 
 def render_card(
-        repo_id: str, config: dict[str, Any], record: dict[str, Any], baseline: dict[str, Any] | None, license: str, about: str,
+        repo_id: str, config: dict[str, Any], record: dict[str, Any], opponents: dict[str, dict[str, Any]], license: str, about: str,
         picture: str, rounded: bool, files: list[str], paper: Paper | None = None, package: str = 'fgvc-zoo') -> str:
     """The text of `card.md.jinja`.
 
@@ -26,7 +28,7 @@ def render_card(
         repo_id: 'ORG/NAME'.
         config: Of the model: config.json.
         record: Its result file.
-        baseline: The baseline's, or None.
+        opponents: Result files to compare with: 'plain' (plain fine-tuning in the papers' protocol) and 'baseline' (tuned), if there are.
         license: Of the weights.
         about: What it was trained on, in words; may be empty.
         picture: Name of the picture in the repository, or ''.
@@ -38,12 +40,14 @@ def render_card(
     metrics = record['metrics']
     parts = [(f'its {name} prediction alone', value) for name, value in metrics.items()
              if isinstance(value, dict) and 'mean_per_class' in value and name != 'combined']
-    rows = [('**this model**', metrics), *parts, *([(f"baseline `{baseline['model']}`", baseline['metrics'])] if baseline else [])]
+    rows = [('**this model**', metrics), *parts, *((OPPONENTS[name], opponent['metrics']) for name, opponent in opponents.items())]
+    comparisons = [(OPPONENTS[name], compare_records(record, opponent)) for name, opponent in opponents.items()
+                   if 'correct' in metrics and 'correct' in opponent['metrics']]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
         metadata=_metadata(repo_id.split('/')[-1], record, license).to_yaml(), repo_id=repo_id, architecture=config['architecture'],
         labels=config['label_names'], about=about.rstrip('.'), paper=paper, package=package, picture=picture,
-        result=record, rows=rows, baseline=baseline, rounded=rounded, license=license, files=files,
+        result=record, rows=rows, opponents=opponents, comparisons=comparisons, rounded=rounded, license=license, files=files,
         confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
     return re.sub('\n{3,}', '\n\n', text)
 

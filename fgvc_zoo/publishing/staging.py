@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fgvc_zoo.saving import portable_args
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
-OPTIONAL = ('recipe.yaml', 'baseline.json', 'attention.png', 'attention.jpg', LEADERBOARD)
+OPTIONAL = ('recipe.yaml', 'baseline.json', 'plain.json', 'attention.png', 'attention.jpg', LEADERBOARD)
 _TOLERANCE = 2e-3  # of golden logits, between machines
 
 
@@ -40,6 +41,7 @@ def stage(
         picture: Path | None = None,
         benchmark: str | None = None,
         full: bool = False,
+        plain: Path | None = None,
 ) -> Path:
     """Write the repository of a trained model into a folder; each file appears whole or not at all.
 
@@ -54,6 +56,7 @@ def stage(
         picture: PNG or JPEG of what it attended to; `attention.png` in `source` if there is one.
         benchmark: 'ORG/DATASET' or 'ORG/DATASET:TASK' of the Hub whose leaderboard takes the accuracy (`.eval_results`).
         full: Keep single precision weights; they are rounded to half precision otherwise.
+        plain: The result file of plain fine-tuning in the papers' protocol; `plain.json` in `source` if there is one.
 
     Returns:
         `folder`.
@@ -68,10 +71,11 @@ def stage(
     config = _read_config(source / 'config.json', model.num_classes)
     record = _read_result(result or source / RESULT)
     _check_measured(record, model, source)
-    baseline = baseline or _if_file(source / 'baseline.json')
-    compared = _read_result(baseline) if baseline else None
-    if compared:
-        _check_comparable(record, compared)
+    opponents = {}
+    for name, path in (('plain', plain or _if_file(source / 'plain.json')), ('baseline', baseline or _if_file(source / 'baseline.json'))):
+        if path:
+            opponents[name] = _read_result(path)
+            _check_comparable(record, opponents[name])
     picture = picture or _if_file(source / 'attention.png')
     picture_name = f'attention{picture.suffix.lower()}' if picture else ''
     if picture and (picture_name not in OPTIONAL or not picture.is_file()):
@@ -100,13 +104,13 @@ def stage(
         writers['recipe.yaml'] = lambda path: write_text(path, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
     if entry:
         writers[LEADERBOARD] = lambda path: write_text(path, yaml.safe_dump(entry, sort_keys=False))
-    if compared:
-        writers['baseline.json'] = lambda path: write_json(path, compared)
+    for name, opponent in opponents.items():
+        writers[f'{name}.json'] = partial(write_json, value=opponent)
     if picture:
         writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
     method = find_method(config['architecture'])
     card = render_card(
-        repo_id, config, record, compared, license or '', about, picture_name, rounded, sorted(writers),
+        repo_id, config, record, opponents, license or '', about, picture_name, rounded, sorted(writers),
         model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo')
     writers['README.md'] = lambda path: write_text(path, card)
 

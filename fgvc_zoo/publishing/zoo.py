@@ -51,7 +51,9 @@ def stage_checkpoint(
         source = Path(scratch)
         save_config(model, source / 'config.json', item.label_names())
         shutil.copyfile(item.file, source / WEIGHTS)
-        return stage(source, folder, repo_id, item.license, item.data, result, find_baseline(result), picture, benchmark)
+        return stage(
+            source, folder, repo_id, item.license, item.data, result, find_baseline(result, result.parent), picture, benchmark,
+            plain=find_baseline(result, result.parent / 'plain'))
 
 
 def update_manifest(entry: dict[str, Any]) -> None:
@@ -67,10 +69,10 @@ def _place(entry: dict[str, Any]) -> tuple[str, str]:
     return entry['architecture'], entry['tag']
 
 
-def find_baseline(result: Path) -> Path | None:
-    """The result file beside this one of a baseline with the same backbone, data, split, input size and epochs; None if there is none."""
+def find_baseline(result: Path, folder: Path) -> Path | None:
+    """The result file in a folder of a baseline with the same backbone, data, split, input size and epochs; None if there is none."""
     record = json.loads(result.read_text(encoding='utf-8'))
-    for path in sorted(result.parent.glob('*.json')):
+    for path in sorted(folder.glob('*.json')):
         other = json.loads(path.read_text(encoding='utf-8'))
         if other.get('method') == 'baseline' and all(other.get(key) == record[key] for key in COMPARABLE):
             return path

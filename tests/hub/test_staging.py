@@ -259,9 +259,9 @@ def test_only_a_comparable_baseline_is_found(tmp_path):
     others = [dict(record, method='osme'), dict(record, method='baseline', input_size=288), dict(record, method='baseline', split='fit')]
     for index, other in enumerate([record, *others]):
         (tmp_path / f'{index}.json').write_text(json.dumps(other))
-    assert find_baseline(tmp_path / '0.json') is None
+    assert find_baseline(tmp_path / '0.json', tmp_path) is None
     (tmp_path / '9.json').write_text(json.dumps(dict(record, method='baseline')))
-    assert find_baseline(tmp_path / '0.json') == tmp_path / '9.json'
+    assert find_baseline(tmp_path / '0.json', tmp_path) == tmp_path / '9.json'
 
 
 def test_the_manifest_is_updated_in_place(monkeypatch, tmp_path):
