@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 from fgvc_zoo.data import inverse_normalize
 from fgvc_zoo.layers import crop_boxes
-from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
+from fgvc_zoo.prediction import Prediction
 
 _PANEL = 320
 _MARGIN = 12
@@ -22,38 +21,36 @@ _INK = (32, 32, 32)
 _COLORS = np.array([(13, 8, 60), (84, 2, 124), (158, 40, 118), (212, 75, 88), (244, 122, 52), (252, 178, 44), (250, 250, 160)])
 
 
-@torch.inference_mode()
-def explain_image(model: TimmModel, image: Image.Image, top: int = 3) -> Image.Image:
-    """What the model sees, where it attends, what it looks at again, and its best answers.
+def draw_prediction(prediction: Prediction, cfg: dict[str, Any], top: int = 3) -> Image.Image:
+    """What the model saw, where it attended, what it classified again, and its best answers.
 
     Args:
-        model: From `load_model`.
-        image: An RGB picture.
+        prediction: From `predict` with `explain=True`.
+        cfg: The model's pretrained_cfg, for the mean and the standard deviation of its input.
         top: How many answers to show.
 
     Returns:
         An RGB picture: the model's view with the attended boxes, the view under its first attention map, and each box enlarged. A
-        model without `explain` gives the view alone. The answers stand below.
+        model without an explanation gives the view alone. The answers stand below.
+
+    Raises:
+        ValueError: The prediction has no view.
     """
-    device = next(model.parameters()).device
-    view = eval_transform_for(model)(image)[None].to(device)
-    cfg = model.pretrained_cfg
+    if prediction.view is None:
+        raise ValueError('the prediction has no view; call predict with explain=True')
+    view, explanation = prediction.view, prediction.explanation
     panels: list[tuple[str, Image.Image]] = []
-    seen = _picture(view[0], cfg)
-    if hasattr(model, 'explain'):
-        explanation = model.explain(view)
+    picture = _picture(view[0], cfg)
+    if explanation is None:
+        panels.append(('what it sees', picture))
+    else:
         boxes = explanation.boxes[0]
-        panels.append(('what it sees', _with_boxes(seen, boxes)))
-        panels.append(('where it attends', _heat(seen, explanation.maps[0, 0])))
+        panels.append(('what it sees', _with_boxes(picture, boxes)))
+        panels.append(('where it attends', _heat(picture, explanation.maps[0, 0])))
         height, width = view.shape[2:]
         for box, name in zip(boxes, explanation.box_names, strict=True):
             panels.append((f'{name}, enlarged', _picture(crop_boxes(view, box[None], height, width)[0], cfg)))
-    else:
-        panels.append(('what it sees', seen))
-    best = model(view).float().softmax(1)[0].topk(min(top, model.num_classes))
-    names = class_names(model)
-    answers = [(names[index], value) for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
-    return _compose(panels, answers)
+    return _compose(panels, list(zip(prediction.names, prediction.probabilities, strict=True))[:top])
 
 
 def _picture(tensor: Tensor, cfg: dict[str, Any]) -> Image.Image:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fgvc_zoo.data import ImageError, load_image
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
+from fgvc_zoo.models import Explanation
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,22 @@ class Prediction:
         names: The best class names, best first; empty if the file could not be read.
         probabilities: Theirs, in [0, 1].
         error: Why the file could not be read, in one sentence; else None.
+        view: What the model saw, normalised (1, 3, S, S); None unless an explanation was asked for.
+        explanation: What it attended to in the view; None without one.
     """
 
     path: Path
     names: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     error: str | None = None
+    view: Tensor | None = None
+    explanation: Explanation | None = None
 
 
 @torch.inference_mode()
 def predict(
-        model: TimmModel, paths: Sequence[str | Path], top: int = 5, batch_size: int = 16) -> Iterator[Prediction]:
+        model: TimmModel, paths: Sequence[str | Path], top: int = 5, batch_size: int = 16,
+        explain: bool = False) -> Iterator[Prediction]:
     """Classify image files.
 
     Args:
@@ -41,6 +47,7 @@ def predict(
         paths: Image files.
         top: How many names to give, at most the number of classes.
         batch_size: Images a step.
+        explain: Keep the view and the explanation, which come from the same passes as the answer.
 
     Yields:
         A Prediction for each path, in order, as soon as its batch is done.
@@ -58,11 +65,23 @@ def predict(
                 errors[index] = str(error)
         if tensors:
             batched = torch.stack(tensors).to(device, memory_format=torch.channels_last)
-            best = model(batched).float().softmax(1).topk(min(top, len(names)), dim=1)
-            answers = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            explanation = None
+            if explain and hasattr(model, 'forward_explained'):
+                logits, explanation = model.forward_explained(batched)
+            else:
+                logits = model(batched)
+            best = logits.float().softmax(1).topk(min(top, len(names)), dim=1)
         for index, path in enumerate(batch):
             if index in errors:
                 yield Prediction(Path(path), error=errors[index])
             else:
-                probabilities, indices = next(answers)
-                yield Prediction(Path(path), [names[i] for i in indices], probabilities)
+                row = index - sum(error < index for error in errors)  # in the batch of good images
+                yield Prediction(
+                    Path(path), [names[i] for i in best.indices[row].tolist()], best.values[row].tolist(),
+                    view=batched[row:row + 1] if explain else None, explanation=_of_image(explanation, row))
+
+
+def _of_image(explanation: Explanation | None, row: int) -> Explanation | None:
+    if explanation is None:
+        return None
+    return explanation._replace(maps=explanation.maps[row:row + 1], boxes=explanation.boxes[row:row + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -32,8 +33,8 @@ def predict(
     from rich.markup import escape
 
     from fgvc_zoo._progress import progress_bar
-    from fgvc_zoo.data import find_images, load_image
-    from fgvc_zoo.explain import explain_image
+    from fgvc_zoo.data import find_images
+    from fgvc_zoo.explain import draw_prediction
     from fgvc_zoo.loading import load_model
     from fgvc_zoo.prediction import predict as predict_images
 
@@ -44,14 +45,15 @@ def predict(
     answers: list[Prediction] = []
     with progress_bar(err.is_terminal, err) as bar:
         task = bar.add_task('predicting', total=len(images))
-        for answer in predict_images(network, images, top):
+        for answer in predict_images(network, images, top, explain=save is not None):
             answers.append(answer)
             bar.advance(task)
             if not as_json and answer.error is None:
                 _show(out, answer)
             if save and answer.error is None:
                 save.mkdir(parents=True, exist_ok=True)
-                explain_image(network, load_image(answer.path)).save(save / picture_names[len(answers) - 1])
+                draw_prediction(answer, network.pretrained_cfg).save(save / picture_names[len(answers) - 1])
+                answers[-1] = dataclasses.replace(answer, view=None, explanation=None)  # drawn; a folder may hold many
     if as_json:
         print(json.dumps([_record(answer) for answer in answers], indent=2, ensure_ascii=False))
     failed = [answer for answer in answers if answer.error is not None]

@@ -1,23 +1,37 @@
 """The picture of what a model looked at."""
 
 import numpy as np
+import pytest
 import timm
 import torch
 from PIL import Image
 
-from fgvc_zoo.explain import _heat, explain_image
+from fgvc_zoo.explain import _heat, draw_prediction
 from fgvc_zoo.loading import load_model
+from fgvc_zoo.prediction import predict
 
 
 def test_panels_of_a_two_pass_model(run_folder, photos):
     model = load_model(str(run_folder))
-    image = Image.open(next((photos / 'test').rglob('*.jpg')))
-    picture = explain_image(model, image)
-    plain = explain_image(timm.create_model('test_resnet', num_classes=3).eval(), image)
+    path = next((photos / 'test').rglob('*.jpg'))
+    picture = draw_prediction(*predict(model, [path], explain=True), model.pretrained_cfg)
+    plain_model = timm.create_model('test_resnet', num_classes=3).eval()
+    plain = draw_prediction(*predict(plain_model, [path], explain=True), plain_model.pretrained_cfg)
     assert picture.mode == 'RGB'
     assert picture.width > 2.5 * plain.width
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1000
-    assert not model.training
+    with pytest.raises(ValueError, match='explain=True'):
+        draw_prediction(*predict(model, [path]), model.pretrained_cfg)
+
+
+def test_a_picture_costs_no_pass_of_its_own(run_folder, photos):
+    model = load_model(str(run_folder))
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    paths = sorted((photos / 'test').rglob('*.jpg'))[:2]
+    for prediction in predict(model, paths, explain=True):
+        draw_prediction(prediction, model.pretrained_cfg)
+    assert len(calls) == 2  # both passes of one batch
 
 
 def test_heat_is_brightest_where_attention_is():

@@ -64,11 +64,19 @@ class APINet(FineGrainedModel):
         Raises:
             UserError: The model has no classes.
         """
+        return self.forward_explained(x)[1]
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` and `explain` from one pass."""
         features = self.forward_features(x)
-        weights = self.favoured_weights(self.embed(features))
+        embedded = self.embed(features)
+        weights = self.favoured_weights(embedded)
         activation = (weights[:, :, None, None] * features.float()).sum(1, keepdim=True).relu()
         names = ['class activation']
-        return Explanation(activation, half_maximum_boxes(activation, x.shape[2], x.shape[3]), names, names)
+        boxes = half_maximum_boxes(activation, x.shape[2], x.shape[3])
+        return self.classifier(self.drop(embedded)), Explanation(activation, boxes, names, names)
 
 
 register_method(

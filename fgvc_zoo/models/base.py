@@ -280,6 +280,12 @@ class FineGrainedModel(nn.Module):
         return Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), ['response'], ['response'])
 
     @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` and `explain` of images (B, in_chans, H, W). Methods compute both from the same passes."""
+        return self(x), self.explain(x)
+
+    @torch.jit.ignore
     def favoured_weights(self, embedded: Tensor) -> Tensor:
         """The classifier's weights for class activation maps (Zhou et al., arXiv 1512.04150).
 

@@ -117,6 +117,12 @@ class OSME(FineGrainedModel):
         Raises:
             UserError: The model has no classes.
         """
+        return self.forward_explained(x)[1]
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` and `explain` from one pass."""
         features = self.forward_features(x)
         branches, excitations = self.branch_features(features)
         favoured = self.favoured_weights(branches.sum(1))
@@ -126,7 +132,8 @@ class OSME(FineGrainedModel):
         weighted = excitations.unsqueeze(3).float() * features.flatten(2).unsqueeze(1).float()
         maps = (gain * weighted).sum(2).relu().unflatten(2, features.shape[2:])
         names = [f'excitation {index + 1}' for index in range(self.num_attentions)]
-        return Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), names, names)
+        explanation = Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), names, names)
+        return self.classifier(self.drop(branches.sum(1))), explanation
 
     def _remove_head(self) -> None:
         super()._remove_head()

@@ -245,14 +245,22 @@ class RACNN(FineGrainedModel):
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
         """Where each scale's map responds (mean magnitude over channels), in the image; the finer scales' boxes."""
+        return self.forward_explained(x)[1]
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` in eval mode and `explain`, from one pass of each scale."""
         maps, _, regions = self.forward_scales(x)
+        descriptors = [self.embed(features) for features in maps]
+        logits = mean_prediction(self.classify(descriptors)) if self.joint == 'mean' else self.fuse(descriptors)
         height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: regions are parts of it
         whole = torch.full_like(regions[0], 0.5)
         responses = [paste_maps(response_map(features), region, height, width)
                      for features, region in zip(maps, [whole, *regions], strict=True)]
         boxes = torch.stack([square_boxes(region) for region in regions], 1).float()
         names = [f'scale {index + 1}' for index in range(self.num_scales)]
-        return Explanation(torch.stack(responses, 1), boxes, names, names[1:])
+        return logits, Explanation(torch.stack(responses, 1), boxes, names, names[1:])
 
     @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

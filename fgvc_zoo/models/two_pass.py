@@ -101,13 +101,13 @@ class TwoPassModel(FineGrainedModel):
         head_input, embedding, attention = self.embed_parts(self.forward_features(x))
         return PassOutput(self.classifier(self.drop(head_input)), embedding, attention)
 
-    def two_passes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, in_chans, H, W) -> logits of the whole images, logits of their attended objects, the objects'
+    def two_passes(self, x: Tensor) -> tuple[PassOutput, Tensor, Tensor]:
+        """Images (B, in_chans, H, W) -> the pass over the whole images, logits of their attended objects, the objects'
         boxes (B, 4)."""
         raw = self.forward_parts(x)
         boxes = self.object_box(raw.attention, x.shape[2], x.shape[3])
         refined = self.forward_parts(crop_boxes(x, boxes, x.shape[2], x.shape[3]))
-        return raw.logits, refined.logits, boxes
+        return raw, refined.logits, boxes
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W), normalised -> logits (B, num_classes).
@@ -117,22 +117,35 @@ class TwoPassModel(FineGrainedModel):
         if self.training or not self.refine or self.num_classes == 0 or self.global_pool == '':
             return self.forward_head(self.forward_features(x))
         raw, refined, _ = self.two_passes(x)
-        return mean_prediction([raw, refined])
+        return mean_prediction([raw.logits, refined])
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
         """Both passes of the inference, apart ('raw', 'refined') and together, whatever `refine` says."""
         raw, refined, boxes = self.two_passes(x)
-        return Passes(mean_prediction([raw, refined]), dict(raw=raw, refined=refined), boxes)
+        return Passes(mean_prediction([raw.logits, refined]), dict(raw=raw.logits, refined=refined), boxes)
 
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
         """The attention maps of the first pass, their mean, and the box of the second."""
-        attention = self.attention(self.forward_features(x)).float()
-        maps = torch.cat([attention.mean(1, keepdim=True), attention], dim=1)
+        attention = self.attention(self.forward_features(x))
+        return self._explanation(attention, self.object_box(attention, x.shape[2], x.shape[3]))
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` in eval mode and `explain`, from the passes of the inference."""
+        if self.refine:
+            raw, refined, boxes = self.two_passes(x)
+            return mean_prediction([raw.logits, refined]), self._explanation(raw.attention, boxes)
+        raw = self.forward_parts(x)
+        return raw.logits, self._explanation(raw.attention, self.object_box(raw.attention, x.shape[2], x.shape[3]))
+
+    def _explanation(self, attention: Tensor, boxes: Tensor) -> Explanation:
+        maps = torch.cat([attention.mean(1, keepdim=True), attention], dim=1).float()
         names = ['mean', *(f'map {index}' for index in range(self.num_maps))]
-        return Explanation(maps, self.object_box(attention, x.shape[2], x.shape[3])[:, None], names, ['object'])
+        return Explanation(maps, boxes[:, None], names, ['object'])
 
     def _remove_head(self) -> None:
         super()._remove_head()

@@ -85,3 +85,16 @@ def test_impossible_registrations_are_named(registered, tmp_path):
     with pytest.raises(UserError, match="no backbone 'resnet51'"):
         register_method(make_class(registered), PAPER, {'resnet51': Variant('None.')})
     assert registered not in METHODS and not timm.is_model(registered)
+
+
+@pytest.mark.parametrize('method', sorted(METHODS))
+def test_the_answer_and_its_explanation_come_from_the_same_passes(method):
+    torch.manual_seed(0)
+    model = timm.create_model(method, backbone='test_resnet', num_classes=3).eval()
+    images = torch.randn(2, 3, 96, 96)
+    logits, explanation = model.forward_explained(images)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, model(images))
+    for found, expected in zip(explanation, model.explain(images), strict=True):
+        torch.testing.assert_close(found, expected) if torch.is_tensor(found) else None
+        assert torch.is_tensor(found) or found == expected
