@@ -14,12 +14,13 @@ def train(
         model: Annotated[str, typer.Option(help='A registered name, or any timm model for the baseline.')],
         data: Data,
         output: Annotated[Path, typer.Option(help='The run folder.')],
-        recipe: Annotated[Optional[str], typer.Option(help="A recipe's name or a YAML file; the model's own if not given.")] = None,
+        recipe: Annotated[Optional[str], typer.Option(
+            help="A recipe's name, NAME-paper for the published protocol, or a YAML file; the model's method's if not given.")] = None,
         changes: Annotated[Optional[list[str]], typer.Option('--set', help='key=value of the recipe; may be repeated.')] = None,
         epochs: Annotated[Optional[int], typer.Option()] = None,
         batch_size: Annotated[Optional[int], typer.Option(help='Images a step and process.')] = None,
         lr: Annotated[Optional[float], typer.Option(help='Peak learning rate.')] = None,
-        input_size: Annotated[Optional[int], typer.Option(help='Side of the input in pixels.')] = None,
+        input_size: Annotated[Optional[int], typer.Option(help="Side of the input in pixels; the recipe's or the model's own if not given.")] = None,
         seed: Annotated[int, typer.Option(help='Fixes everything random.')] = 0,
         train_split: Annotated[str, typer.Option(help="'fit' leaves a fifth out.")] = 'train',
         eval_split: Annotated[Optional[str], typer.Option(help="Measured while training; 'holdout' for choosing settings.")] = None,
@@ -34,6 +35,7 @@ def train(
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
     from fgvc_zoo._errors import UserError
+    from fgvc_zoo.data import open_dataset
     from fgvc_zoo.recipes import load_recipe, recipe_for
 
     try:
@@ -41,7 +43,8 @@ def train(
     except ModuleNotFoundError as error:
         raise UserError(f"training needs '{error.name}': pip install 'fgvc-zoo[train]'") from error
     shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
-    settings = load_recipe(recipe or recipe_for(model), data).replace(
+    images = len(open_dataset(data, train_split))
+    settings = load_recipe(recipe or recipe_for(model), images).replace(
         **{**{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes or [])})
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,

@@ -17,32 +17,24 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 BACKBONE = 'tf_efficientnet_lite0'
-# the papers' protocol: squash to 512 px, random crop of 448 px, flip; plain cross-entropy; every layer is trained
-PLAIN = [
-    'layer_decay=1', 'freeze_bn=false', 'smoothing=0', 'ema_decay=null', 'crop_mode=squash',
-    'augmentation={style: resize_crop, color_jitter: 0, hflip: 0.5}']
-TUNED = ['frozen_below=0.3']
-RUNS: dict[str, tuple[str, list[str]]] = {
-    'racnn': (f'racnn_{BACKBONE}', [
-        *TUNED, 'task_args.first_target=extent', 'task_args.peak_half=0.35', 'task_args.proposal_steps=90',
-        'task_args.classification_steps=300', 'task_args.ranking_steps=60', 'model_args.joint=mean', 'model_args.proposal_channels=32',
-        'model_args.crop_size=320']),
-    'wsdan': (f'wsdan_{BACKBONE}', [*TUNED, 'model_args.refine_threshold=0.4']),
-    'wsban': (f'wsban_{BACKBONE}', [*TUNED, 'model_args.refine_threshold=0.3']),
-    'plain': (BACKBONE, PLAIN),
-    'osme': (f'osme_{BACKBONE}', [
-        *TUNED, 'head_lr_scale=30', 'new_lr_scale=4', 'task_args.mamc_weight=0.2', 'clip_grad=5']),
-    'apinet': (f'apinet_{BACKBONE}', [
-        *TUNED, 'batch_size=64', 'lr=0.014', 'images_per_class=2', 'task_args.plain_weight=1', 'task_args.ranking_weight=5']),
-    'baseline': (BACKBONE, TUNED),
+# model, recipe, what differs from the recipe
+RUNS: dict[str, tuple[str, str, list[str]]] = {
+    'racnn': (f'racnn_{BACKBONE}', 'racnn', ['model_args.proposal_channels=32', 'model_args.crop_size=320']),
+    'wsdan': (f'wsdan_{BACKBONE}', 'wsdan', ['model_args.refine_threshold=0.4']),
+    'wsban': (f'wsban_{BACKBONE}', 'wsban', ['model_args.refine_threshold=0.3']),
+    'plain': (BACKBONE, 'baseline-paper', []),
+    'osme': (f'osme_{BACKBONE}', 'osme', []),
+    'apinet': (f'apinet_{BACKBONE}', 'apinet', ['batch_size=64', 'lr=0.014', 'new_lr_scale=1']),
+    'baseline': (BACKBONE, 'baseline', []),
 }
 
 
 def command(name: str, options: argparse.Namespace) -> list[str]:
     """The `fgvc-zoo train` of one run."""
-    model, changes = RUNS[name]
+    model, recipe, changes = RUNS[name]
     words = [
-        sys.executable, '-m', 'fgvc_zoo_cli', 'train', '--model', model, '--data', options.data, '--output', str(options.output / name),
+        sys.executable, '-m', 'fgvc_zoo_cli', 'train', '--model', model, '--recipe', recipe,
+        '--data', options.data, '--output', str(options.output / name),
         '--pretrained-backbone', str(options.backbone), '--input-size', str(options.input_size), '--epochs', str(options.epochs),
         '--seed', str(options.seed), '--workers', str(options.workers), '--train-split', options.train_split]
     if options.train_split == 'fit':

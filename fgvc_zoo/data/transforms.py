@@ -34,8 +34,8 @@ class Augmentation:
         scale: Smallest and largest area of a 'resized_crop', as fractions of the picture, in (0, 1].
         ratio: Smallest and largest width / height of a 'resized_crop'.
         hflip: Probability of a horizontal flip.
-        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. timm leaves it out
-            beside `auto_augment`.
+        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. Three numbers are
+            one for each. timm leaves it out beside `auto_augment`.
         auto_augment: timm policy such as 'rand-m9-mstd0.5-inc1'; None for none.
         random_erasing: Probability that a rectangle is erased (filled with the mean).
         style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers': scale
@@ -49,7 +49,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.35, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: float = 0.5
-    color_jitter: float = 0.2
+    color_jitter: float | tuple[float, float, float] = 0.2
     auto_augment: str | None = None
     random_erasing: float = 0.0
     style: str = 'resized_crop'
@@ -61,7 +61,12 @@ class Augmentation:
             raise UserError(f'augmentation ratio must be two rising positive numbers, not {self.ratio}')
         for name in ('hflip', 'random_erasing'):
             check_range(f'augmentation {name}', getattr(self, name), 0, 1)
-        check_range('augmentation color_jitter', self.color_jitter, 0)
+        jitter = self.color_jitter if isinstance(self.color_jitter, tuple) else (self.color_jitter,)
+        if len(jitter) not in (1, 3):
+            raise UserError('augmentation color_jitter must be one number, or three (brightness, contrast, saturation), not '
+                            f'{self.color_jitter}')
+        for strength in jitter:
+            check_range('augmentation color_jitter', strength, 0)
         check_choice('augmentation style', self.style, STYLES)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import timm
 import torch
 from timm.models import group_parameters
+from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.scheduler.scheduler import Scheduler
 from timm.task import TrainingTask
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, nearest
@@ -30,7 +33,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
 
     Args:
         name: Registered name.
-        recipe: Gives model_args, input_size and crop_pct.
+        recipe: Gives model_args; input_size, crop_pct and crop_mode, unless they are None: then the model's own stay.
         num_classes: Classes.
         pretrained_backbone: True for timm's ImageNet weights, or the path of a safetensors file with them.
 
@@ -40,7 +43,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
-    if timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
+    if recipe.input_size is not None and timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
     if not pretrained_backbone:
         pass
@@ -56,6 +59,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     model = create_model(name, **args)
     zero_heads(model)
     channels = model.pretrained_cfg['input_size'][0]
+    recipe = recipe.for_model(model.pretrained_cfg)
     model.pretrained_cfg.update(
         input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, crop_mode=recipe.crop_mode,
         num_classes=num_classes)
@@ -119,6 +123,22 @@ def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = 
     return list(groups.values())
 
 
+def schedule(optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> Scheduler:
+    """The learning rate as a function of the training step; `step_update(step)` sets it. Nothing of it needs to be saved."""
+    lowest = recipe.min_lr * recipe.lr
+    shared: dict[str, Any] = dict(
+        warmup_t=int(recipe.warmup_epochs * steps_per_epoch), warmup_lr_init=lowest, warmup_prefix=False, t_in_epochs=False)
+    if recipe.schedule == 'step':
+        length = max(1, round(recipe.decay_epochs * steps_per_epoch))
+        return StepLRScheduler(optimizer, decay_t=length, decay_rate=recipe.decay_rate, **shared)
+    return CosineLRScheduler(optimizer, t_initial=recipe.epochs * steps_per_epoch, lr_min=lowest, **shared)
+
+
+def trained_backbone(model: TimmModel) -> list[nn.Parameter]:
+    """The parameters of the backbone that are trained; after `parameter_groups`, which freezes the others."""
+    return [parameter for name, parameter in model.named_parameters() if parameter.requires_grad and _origin(model, name) == 'backbone']
+
+
 def compile_backbones(model: TimmModel) -> None:
     """torch.compile every backbone of a fine-grained model, or a plain timm model as a whole, in place; state dicts do not change."""
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]
@@ -163,8 +183,8 @@ def _origin(model: TimmModel, name: str) -> str:
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split with the recipe's augmentation; its randomness is a function of the seed and of the sampler's key."""
-    transform = train_transform(recipe.input_size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
+    """The training split at the model's input size, with the recipe's augmentation; its randomness is a function of the seed and of the sampler's key."""
+    transform = train_transform(cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
     return open_dataset(data, split, transform=transform, seed=seed)
 
 

@@ -22,7 +22,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.progress import Progress, TaskID
 from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
@@ -39,7 +38,17 @@ from fgvc_zoo.tasks import MethodTask, create_task, find_task, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
-from fgvc_zoo.training.setup import build_model, compile_backbones, parameter_groups, train_dataset, train_loader, train_mode, train_sampler
+from fgvc_zoo.training.setup import (
+    build_model,
+    compile_backbones,
+    parameter_groups,
+    schedule,
+    train_dataset,
+    train_loader,
+    train_mode,
+    train_sampler,
+    trained_backbone,
+)
 from fgvc_zoo.version import __version__
 
 CHECKPOINT_SECONDS = 300
@@ -88,21 +97,24 @@ class _Run:
     """The parts of a run and the loop over them."""
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
-        self.config, self.folder, self.recipe = config, folder, config.recipe
+        self.folder = folder
         cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
-        has_phases = getattr(find_task(config.recipe.task), 'has_phases', False)
+        # in some steps not every parameter gets a gradient
+        partial_steps = getattr(find_task(config.recipe.task), 'has_phases', False) or config.recipe.frozen_epochs > 0
         self.accelerator = Accelerator(
-            cpu=cpu, mixed_precision=config.amp or 'no', kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_phases)])
+            cpu=cpu, mixed_precision=config.amp or 'no',
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partial_steps)])
         if cpu:
             keep_freed_memory()
         else:
             torch.backends.cudnn.benchmark = True  # every step has the same shapes
         torch.manual_seed(config.seed)
-        recipe = self.recipe
 
         self.class_names = open_dataset(config.data, config.train_split).class_names
-        self.model = build_model(config.model, recipe, len(self.class_names), config.pretrained_backbone)
+        self.model = build_model(config.model, config.recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
+        self.recipe = recipe = config.recipe.for_model(cfg)
+        self.config = config = replace(config, recipe=recipe)
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
                              if config.eval_split else None)
@@ -121,10 +133,8 @@ class _Run:
             parameter_groups(self.model, recipe, task), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
             momentum=recipe.momentum)
         self.ema = ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
-        self.scheduler = CosineLRScheduler(
-            optimizer, t_initial=recipe.epochs * self.steps_per_epoch, lr_min=recipe.min_lr * recipe.lr,
-            warmup_t=int(recipe.warmup_epochs * self.steps_per_epoch), warmup_lr_init=recipe.min_lr * recipe.lr,
-            warmup_prefix=False, t_in_epochs=False)
+        self.scheduler = schedule(optimizer, recipe, self.steps_per_epoch)
+        self.backbone = trained_backbone(self.model)
         self.task = task
         if config.compile:  # behind the copy that the average is kept in: it measures other batch sizes
             compile_backbones(self.model)
@@ -212,8 +222,9 @@ class _Run:
 
     def _cache(self, bar: Progress) -> None:
         """Decode the images once, if they fit: decoding is the bottleneck on small machines."""
-        size = int(1.5 * self.recipe.input_size)  # random crops are cut from it, so more than the input
-        size = max(size, int(self.recipe.input_size / self.recipe.crop_pct))
+        cfg = self.model.pretrained_cfg
+        side = cfg['input_size'][-1]
+        size = max(int(1.5 * side), int(side / cfg['crop_pct']))  # random crops are cut from it, so more than the input
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             cache = self.config.cache
             if cache is None:
@@ -225,7 +236,9 @@ class _Run:
 
     def _train_epoch(self, bar: Progress, bar_task: TaskID) -> None:
         recipe, accelerator = self.recipe, self.accelerator
+        self._train_backbone(True)  # train_mode would take a backbone that waits for one that is never trained
         train_mode(self.prepared, self.model, self.recipe)
+        self._train_backbone(self.epoch >= recipe.frozen_epochs)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
         begun = saved = time.monotonic()
         before = self.meters.seconds
@@ -244,6 +257,11 @@ class _Run:
                 saved = time.monotonic()
             bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
         self.seconds += time.monotonic() - saved
+
+    def _train_backbone(self, trains: bool) -> None:
+        """Let the backbone's weights get gradients, or not: without one, the optimizer leaves them and their momentum alone."""
+        for parameter in self.backbone:
+            parameter.requires_grad_(trains)
 
     def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
         """One optimizer step; returns the loss and its parts."""

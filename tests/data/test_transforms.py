@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import transforms
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.data import Augmentation, eval_transform, inverse_normalize, train_transform
@@ -124,6 +125,14 @@ def test_resize_crop_is_a_cut_of_the_squashed_picture() -> None:
     assert len(met) > 6
 
 
+def test_three_color_jitters_are_brightness_contrast_and_saturation() -> None:
+    pipeline = train_transform(16, MEAN, STD, 'bicubic', replace(STILL, color_jitter=(0.125, 0, 0.5)))
+    jitter, = (step for step in pipeline.transforms if isinstance(step, transforms.ColorJitter))
+    assert jitter.brightness == (0.875, 1.125)
+    assert jitter.contrast is None and jitter.hue is None
+    assert jitter.saturation == (0.5, 1.5)
+
+
 def test_color_jitter_and_erasing_change_the_picture() -> None:
     image = Image.new('RGB', (32, 32), (200, 100, 50))
     still = train_transform(16, MEAN, STD, 'bicubic', STILL)(image)
@@ -158,6 +167,7 @@ def test_unknown_interpolation() -> None:
 @pytest.mark.parametrize('change', [
     dict(scale=(0.0, 1.0)), dict(scale=(0.9, 0.2)), dict(scale=(0.5, 1.5)), dict(scale=(0.5,)), dict(ratio=(0.0, 1.0)),
     dict(ratio=(2.0, 1.0)), dict(hflip=1.1), dict(hflip=-0.1), dict(random_erasing=2.0), dict(color_jitter=-0.1),
+    dict(color_jitter=(0.1, 0.2)), dict(color_jitter=(0.1, 0.2, -0.3)),
     dict(style='resizedcrop'),
 ])
 def test_augmentation_is_checked(change: dict[str, object]) -> None:

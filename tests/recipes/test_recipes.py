@@ -3,7 +3,7 @@
 import pytest
 
 from fgvc_zoo import UserError
-from fgvc_zoo.recipes import load_recipe, recipe_for, recipe_names
+from fgvc_zoo.recipes import SMALL, load_recipe, recipe_for, recipe_names
 from fgvc_zoo.tasks import task_settings
 
 
@@ -13,33 +13,84 @@ def test_every_recipe_loads():
         assert load_recipe(name).task
 
 
-def test_methods_differ_from_the_baseline_only_where_the_method_does():
-    baseline, wsdan = load_recipe('baseline').to_dict(), load_recipe('wsdan').to_dict()
-    assert {key for key in baseline if baseline[key] != wsdan[key]} <= {
-        'name', 'task', 'task_args', 'model_args', 'head_lr_scale', 'new_lr_scale'}
-    for data in ('cub200:x/cub50', 'grocery:y/grocery'):
-        baseline, wsdan = load_recipe('baseline', data).to_dict(), load_recipe('wsdan', data).to_dict()
-        for key in ('input_size', 'epochs', 'batch_size', 'augmentation', 'ema_decay', 'smoothing', 'crop_pct'):
-            assert baseline[key] == wsdan[key], (data, key)
+@pytest.mark.parametrize('images', [None, SMALL - 1])
+@pytest.mark.parametrize('method', ['wsdan', 'wsban', 'apinet', 'osme', 'racnn'])
+def test_methods_differ_from_the_baseline_only_where_the_method_does(method, images):
+    baseline, own = load_recipe('baseline', images).to_dict(), load_recipe(method, images).to_dict()
+    differences = {'name', 'task', 'task_args', 'model_args', 'head_lr_scale', 'new_lr_scale', 'images_per_class', 'clip_grad'}
+    if method == 'racnn':
+        differences |= {'augmentation'}
+    assert {key for key in own if own[key] != baseline[key]} <= differences
 
 
 @pytest.mark.parametrize('name', recipe_names())
-@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
-def test_task_settings_are_written_only_where_they_differ_from_the_defaults(name, data):
-    recipe = load_recipe(name, data)
+@pytest.mark.parametrize('images', [None, SMALL - 1])
+def test_task_settings_are_written_only_where_they_differ_from_the_defaults(name, images):
+    recipe = load_recipe(name, images)
     defaults = task_settings(recipe.task)
     assert not [key for key, value in load_recipe(name).task_args.items() if defaults[key] == value]
     assert recipe.task_args.keys() <= defaults.keys()
 
 
-def test_overrides_of_layout_and_folder(tmp_path):
+@pytest.mark.parametrize('name', recipe_names())
+def test_only_the_number_of_photographs_matters(name):
+    default, small = load_recipe(name), load_recipe(name, SMALL - 1)
+    assert load_recipe(name, SMALL) == default
+    assert load_recipe(name, 1) == small
+    assert (default.epochs, default.lr, default.frozen_below) == (8, 0.01, 0.3)
+    assert (small.epochs, small.lr, small.frozen_below) == (16, 0.005, 0.55)
+    assert small.name == default.name == name
+
+
+@pytest.mark.parametrize('name', recipe_names())
+def test_a_paper_recipe_does_not_depend_on_the_data(name):
+    recipe = load_recipe(f'{name}-paper')
+    assert load_recipe(f'{name}-paper', 1) == recipe
+    assert (recipe.name, recipe.task) == (f'{name}-paper', name)
+    assert recipe.input_size is None
+    assert (recipe.crop_mode, recipe.crop_pct, recipe.augmentation.style) == ('squash', 0.875, 'resize_crop')
+    assert (recipe.frozen_below, recipe.layer_decay, recipe.smoothing, recipe.ema_decay) == (None, 1, 0, None)
+
+
+def test_published_values():
+    wsdan, apinet, racnn, osme = (load_recipe(f'{name}-paper') for name in ('wsdan', 'apinet', 'racnn', 'osme'))
+    assert (wsdan.epochs, wsdan.batch_size, wsdan.lr, wsdan.weight_decay, wsdan.head_lr_scale) == (160, 12, 0.001, 1e-5, 1)
+    assert (wsdan.schedule, wsdan.decay_epochs, wsdan.decay_rate, wsdan.freeze_bn) == ('step', 2, 0.9, False)
+    assert wsdan.augmentation.color_jitter == (0.1255, 0, 0.5)
+    assert load_recipe('wsban-paper').replace(name=wsdan.name, task=wsdan.task) == wsdan
+    assert (apinet.epochs, apinet.batch_size, apinet.images_per_class, apinet.frozen_epochs) == (100, 120, 4, 8)
+    assert (apinet.schedule, apinet.min_lr, apinet.lr, apinet.weight_decay, apinet.new_lr_scale) == ('cosine', 0, 0.01, 5e-4, 1)
+    assert {**task_settings('apinet'), **apinet.task_args} == task_settings('apinet')  # the task's defaults are the authors'
+    assert (racnn.batch_size, round(5994 * racnn.decay_epochs), racnn.decay_rate, racnn.lr) == (1, 10_000, 0.1, 0.01)
+    assert racnn.model_args == {'joint': 'fusion'} and racnn.task_args['peak_half'] == 0.25
+    assert osme.task_args == {'mamc_weight': 0.5, 'normalization': 'per_pair'}
+
+
+def test_parts_of_an_own_file(tmp_path):
     path = tmp_path / 'mine.yaml'
-    path.write_text('extends: baseline\ndefaults: {task: baseline, lr: 0.5}\n'
-                    'data:\n  cub200: {lr: 0.25, epochs: 7}\n  mine: {lr: 0.125}\n')
-    assert load_recipe(str(path)).lr == 0.5
-    assert load_recipe(str(path), 'cub200:somewhere/else').lr == 0.25
-    recipe = load_recipe(str(path), 'cub200:somewhere/mine')
-    assert (recipe.lr, recipe.epochs, recipe.name) == (0.125, 7, 'mine')
+    path.write_text('extends: baseline\ndefaults: {task: baseline, lr: 0.5, head_lr_scale: 100}\n'
+                    'small: {lr: 0.25}\npaper: {lr: 0.125, epochs: 7}\n')
+    assert (load_recipe(str(path)).lr, load_recipe(str(path)).epochs) == (0.5, 8)
+    small = load_recipe(str(path), SMALL - 1)
+    # its own defaults win over the small part of what it extends
+    assert (small.lr, small.epochs, small.head_lr_scale) == (0.25, 16, 100)
+    paper = load_recipe(f'{path}-paper')
+    assert (paper.lr, paper.epochs, paper.name, paper.crop_mode) == (0.125, 7, 'mine-paper', 'squash')
+
+
+def test_a_recipe_without_a_paper_part_says_so(tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text('extends: baseline\ndefaults: {task: baseline}\n')
+    with pytest.raises(UserError, match='has no `paper` part'):
+        load_recipe(f'{path}-paper')
+
+
+def test_input_and_crop_are_the_models_own_unless_given():
+    cfg = dict(input_size=(3, 448, 448), crop_pct=0.95)
+    own = load_recipe('baseline').for_model(cfg)
+    assert (own.input_size, own.crop_pct, own.crop_mode) == (448, 0.95, 'center')
+    given = load_recipe('baseline').replace(input_size=96, crop_pct=1, crop_mode='border').for_model(dict(cfg, crop_mode='squash'))
+    assert (given.input_size, given.crop_pct, given.crop_mode) == (96, 1, 'border')
 
 
 def test_replace_reaches_one_level_down():
@@ -59,6 +110,15 @@ def test_replace_reaches_one_level_down():
     ({'lr': '1e-3'}, "lr must be above 0, not '1e-3'"),  # YAML reads a number without a point as a string
     ({'min_lr': -0.1}, r'min_lr must be in \[0, 1\]'),
     ({'layer_decay': 0}, r'layer_decay must be in \(0, 1\]'),
+    ({'input_size': 0}, 'input_size must be above 0'),
+    ({'crop_pct': 1.5}, r'crop_pct must be in \(0, 1\]'),
+    ({'crop_mode': 'squish'}, "did you mean 'squash'"),
+    ({'schedule': 'steps'}, "did you mean 'step'"),
+    ({'decay_epochs': 0}, 'decay_epochs must be above 0'),
+    ({'decay_rate': 0}, r'decay_rate must be in \(0, 1\]'),
+    ({'frozen_epochs': -1}, 'frozen_epochs must be at least 0'),
+    ({'augmentation.color_jitter': [0.1, 0.2]}, 'one number, or three'),
+    ({'augmentation.color_jitter': [0.1, -0.2, 0]}, 'color_jitter must be at least 0'),
 ])
 def test_bad_values_are_named(changes, words):
     with pytest.raises(UserError, match=words):
@@ -69,6 +129,9 @@ def test_bad_values_are_named(changes, words):
     ('defaults: [', 'not valid YAML'),
     ('- a list', 'must be a mapping'),
     ('default: {}', "did you mean 'defaults'"),
+    ('defaults: 3', "'defaults' must be a mapping"),
+    ('data: {cub50: {lr: 1}}', "use 'small'"),
+    ('extends: baselin', "did you mean 'baseline'"),
     ('defaults: {task: baseline, epoch: 3}', "did you mean 'epochs'"),
 ])
 def test_bad_files_are_named(tmp_path, text, words):

@@ -108,9 +108,9 @@ def test_a_single_branch_has_no_pairs_to_compare(batch):
     assert task(*batch)['dasc'] == 0
 
 
-@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
-def test_recipe_fits_the_task(data):
-    recipe = load_recipe('osme', data)
+@pytest.mark.parametrize('variant', [('osme', None), ('osme', 1), ('osme-paper', None)])
+def test_recipe_fits_the_task(variant):
+    recipe = load_recipe(*variant)
     assert recipe.task == 'osme'
     assert recipe.images_per_class == 2
     assert recipe.batch_size % recipe.images_per_class == 0

@@ -346,9 +346,9 @@ def test_finite_under_autocast(batch, phase):
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize('data', ['', 'cub50', 'grocery'])
-def test_recipe_fits_the_task(data):
-    recipe = load_recipe('racnn', data)
+@pytest.mark.parametrize('variant', [('racnn', None), ('racnn', 1), ('racnn-paper', None)])
+def test_recipe_fits_the_task(variant):
+    recipe = load_recipe(*variant)
     assert recipe.task == 'racnn'
     make(num_scales=2, smoothing=recipe.smoothing, model_args=recipe.model_args, **recipe.task_args)
 

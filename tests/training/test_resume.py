@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.training import TrainConfig, train
+from fgvc_zoo.training import TrainConfig, train, trainer
 
 SCRIPT = '''
 import sys
@@ -96,6 +97,33 @@ def test_killed_at_random_steps_and_resumed_ends_equal(photos, tmp_path):
     again = (killed / 'history.csv').read_text().splitlines()
     assert timeless == [[cell for column, cell in zip(again[0].split(','), row.split(','), strict=True)
                          if column not in ('seconds', 'images_per_second')] for row in again]
+
+
+@pytest.mark.parametrize('stop', [1, 2, 3])
+def test_papers_settings_resume_equal(photos, tmp_path, monkeypatch, stop):
+    """A backbone that waits and a rate that falls in steps: a run that is cut after each epoch ends with the same weights."""
+    settings = recipe(epochs=4, frozen_epochs=2, freeze_bn=False, frozen_below=None, warmup_epochs=0, schedule='step', decay_epochs=1.5,
+                      decay_rate=0.5, ema_decay=None, **{'augmentation.color_jitter': [0.1, 0, 0.5]})
+    train(config(photos, tmp_path / 'whole', recipe=settings))
+
+    class Cut(Exception):
+        pass
+
+    original = trainer._Run._finish_epoch
+
+    def finish(run):
+        original(run)
+        if run.epoch == stop:
+            raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Run, '_finish_epoch', finish)
+        with pytest.raises(Cut):
+            train(config(photos, tmp_path / 'cut', recipe=settings))
+    train(config(photos, tmp_path / 'cut', recipe=settings, resume=True))
+    expected, found = load_file(tmp_path / 'whole/model.safetensors'), load_file(tmp_path / 'cut/model.safetensors')
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def _age(folder):
