@@ -54,6 +54,7 @@ class Method:
         task: Its training task, for a method of another package; those of this package are in `fgvc_zoo.tasks`.
         recipe: Path of its recipe, for a method of another package; those of this package are in `fgvc_zoo.recipes`.
         package: The distribution that brings it; '' if it was not found through an entry point.
+        cfgs: timm's configuration of each variant before any weights, by model name: checkpoints can have another input size.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Method:
     task: Callable[..., Any] | None = None
     recipe: Path | None = None
     package: str = ''
+    cfgs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def model_names(self) -> list[str]:
@@ -118,7 +120,7 @@ def register_method(
     shared = dict(paper_name=paper.name, paper_ids=f'arXiv:{paper.arxiv}' if paper.arxiv else None, **(cfg or {}))
     cfgs = {name: backbone_cfg(_DEFAULT_BACKBONE, **shared)}
     for backbone, variant in variants.items():
-        cfgs[f'{name}_{backbone}'] = backbone_cfg(backbone, **shared, **variant.cfg)
+        cfgs[f'{name}_{backbone}'] = method.cfgs[f'{name}_{backbone}'] = backbone_cfg(backbone, **shared, **variant.cfg)
     # where timm's register_model looks for the configs, before it is called
     vars(module).setdefault('default_cfgs', {}).update(generate_default_cfgs(trained_cfgs(cfgs)))
     METHODS[name] = method

@@ -59,7 +59,9 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     model = create_model(name, **args)
     zero_heads(model)
     channels = model.pretrained_cfg['input_size'][0]
-    recipe = recipe.for_model(model.pretrained_cfg)
+    method = find_method(name)
+    # the architecture's own input size, and not that of the checkpoint which is its default
+    recipe = recipe.for_model({**model.pretrained_cfg, **(method.cfgs.get(name.split('.')[0], {}) if method else {})})
     model.pretrained_cfg.update(
         input_size=(channels, recipe.input_size, recipe.input_size), crop_pct=recipe.crop_pct, crop_mode=recipe.crop_mode,
         num_classes=num_classes)
@@ -183,7 +185,10 @@ def _origin(model: TimmModel, name: str) -> str:
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split at the model's input size, with the recipe's augmentation; its randomness is a function of the seed and of the sampler's key."""
+    """The training split at the model's input size, with the recipe's augmentation.
+
+    Its randomness is a function of the seed and of the sampler's key.
+    """
     transform = train_transform(cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
     return open_dataset(data, split, transform=transform, seed=seed)
 

@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import time
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,8 @@ class _Run:
         self.class_names = open_dataset(config.data, config.train_split).class_names
         self.model = build_model(config.model, config.recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
-        self.recipe = recipe = config.recipe.for_model(cfg)
+        self.recipe = recipe = config.recipe.replace(
+            input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'])
         self.config = config = replace(config, recipe=recipe)
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
@@ -322,12 +324,25 @@ class _Run:
         last = self.epoch + 1 == self.recipe.epochs
         if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
             row.update(self._measure(self.eval_dataset))
+        if self.epoch == 0 and self.accelerator.is_main_process:
+            self._check_above_chance(row['train_top1'])
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if not self.config.progress:
                 print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, _Meters()
         self._save()
+
+    def _check_above_chance(self, accuracy: float) -> None:
+        """Warn if the training accuracy of an epoch, in percent, could be that of guessing."""
+        classes, images = len(self.class_names), self.meters.steps * self.recipe.batch_size
+        guess = 1 / classes
+        likely = 100 * (guess + 3 * math.sqrt(guess * (1 - guess) / images))
+        decided = classes > 1 and images >= 10 * classes and not getattr(self.task, 'has_phases', False)
+        if decided and accuracy < likely:
+            warnings.warn(
+                f'after the first epoch the training accuracy is {accuracy:.1f} %, no better than guessing among {classes} classes: if it '
+                'stays there, change the learning rates (lr, head_lr_scale, new_lr_scale) or check the labels', stacklevel=2)
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent."""

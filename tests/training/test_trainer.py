@@ -2,6 +2,8 @@
 
 import csv
 import json
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -215,3 +217,22 @@ def test_a_timm_models_random_layers_do_not_depend_on_the_question_what_it_is(tm
     timm.create_model('test_resnet', num_classes=3)
     assert torch.equal(drawn, torch.rand(3))  # as many random numbers were used before
     assert not built.get_classifier().weight.any()  # the only new layer starts from zeros
+
+
+def test_a_run_trains_at_the_architectures_own_input_size():
+    """The default checkpoint of this architecture has 448 px."""
+    name = 'wsdan_tf_efficientnet_lite0'
+    assert timm.get_pretrained_cfg(name).input_size == (3, 448, 448)
+    assert build_model(name, load_recipe('wsdan'), 3, False).pretrained_cfg['input_size'] == (3, 224, 224)
+
+
+@pytest.mark.parametrize(('accuracy', 'classes', 'images', 'warns'), [
+    (10.5, 10, 240, True), (66.0, 10, 240, False), (0.6, 200, 5984, True), (12.0, 200, 5984, False), (50.0, 2, 16, False)])
+def test_training_at_chance_is_said(accuracy, classes, images, warns):
+    run = SimpleNamespace(
+        class_names=list(range(classes)), meters=SimpleNamespace(steps=images // 8), recipe=SimpleNamespace(batch_size=8), task=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        trainer_module._Run._check_above_chance(run, accuracy)
+    assert bool(caught) == warns
+    assert not warns or 'no better than guessing' in str(caught[0].message)
