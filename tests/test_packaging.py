@@ -37,7 +37,7 @@ def test_wheel_holds_the_package_and_nothing_else(dist):
               if path.is_file() and '__pycache__' not in path.parts}
     assert source == {name for name in names if name.startswith(('fgvc_zoo/', 'fgvc_zoo_cli/'))}
     assert {'fgvc_zoo/py.typed', 'fgvc_zoo/checkpoints/manifest.yaml', 'fgvc_zoo/recipes/wsdan.yaml'} <= source
-    assert wheel.stat().st_size < 40e6
+    assert wheel.stat().st_size < 90e6  # the Python Package Index takes 100
 
 
 def test_sdist_holds_what_is_needed_to_build_and_test(dist):
