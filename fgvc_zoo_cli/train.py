@@ -20,8 +20,7 @@ def train(
         epochs: Annotated[Optional[int], typer.Option()] = None,
         batch_size: Annotated[Optional[int], typer.Option(help='Images a step and process.')] = None,
         lr: Annotated[Optional[float], typer.Option(help='Peak learning rate.')] = None,
-        input_size: Annotated[Optional[int], typer.Option(
-            help="Side of the input in pixels; the recipe's or the model's own if not given.")] = None,
+        input_size: Annotated[Optional[int], typer.Option(help="Side of the input in pixels; the model's own if not given.")] = None,
         seed: Annotated[int, typer.Option(help='Fixes everything random.')] = 0,
         train_split: Annotated[str, typer.Option(help="'fit' leaves a fifth out.")] = 'train',
         eval_split: Annotated[Optional[str], typer.Option(help="Measured while training; 'holdout' for choosing settings.")] = None,

@@ -185,7 +185,7 @@ def _origin(model: TimmModel, name: str) -> str:
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split at the model's input size, with the recipe's augmentation.
+    """The training split with the recipe's augmentation, at the input size of `cfg`, the model's pretrained_cfg.
 
     Its randomness is a function of the seed and of the sampler's key.
     """
