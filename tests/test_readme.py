@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / 'README.md').read_text(encoding='utf-8')
+BENCHMARKS = (ROOT / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
 
 
 def run(*command):
@@ -28,3 +29,8 @@ def test_python_runs_as_it_stands(code):
 @pytest.mark.parametrize('path', re.findall(r'\]\((?!http)([^)#]+)\)', TEXT))
 def test_files_that_are_linked_exist(path):
     assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:results|accuracy|speed)/[^`]*)`', BENCHMARKS))))
+def test_files_that_the_benchmarks_name_exist(path):
+    assert (ROOT / 'benchmarks' / path).exists()
