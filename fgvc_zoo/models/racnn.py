@@ -7,7 +7,6 @@ turns) is in the task.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -46,22 +45,6 @@ class RACNNOutput(NamedTuple):
     maps: list[Tensor]
     squares: list[Tensor]
     boxes: Tensor
-
-
-class RACNNScale(NamedTuple):
-    """One scale of a pass that trains the networks and not the squares.
-
-    Attributes:
-        logits: (B, num_classes).
-        features: Its map (B, C, h, w), without gradient.
-        descriptor: Its pooled map (B, C), without gradient.
-        square: What it proposes (B, 3), with the gradient of its proposal network; None for the last scale.
-    """
-
-    logits: Tensor
-    features: Tensor
-    descriptor: Tensor
-    square: Tensor | None
 
 
 class RACNN(FineGrainedModel):
@@ -214,22 +197,6 @@ class RACNN(FineGrainedModel):
         boxes = torch.stack([square_boxes(region) for region in regions], 1)
         fusion = self.fuse([descriptor.detach() for descriptor in descriptors])
         return RACNNOutput(self.classify(descriptors), fusion, maps, squares, boxes)
-
-    @torch.jit.ignore
-    def iterate_scales(self, x: Tensor) -> Iterator[RACNNScale]:
-        """The scales of `forward_parts(x, learn_boxes=False)` one by one.
-
-        No scale's graph reaches into another's, so a caller can call backward on one before it asks for the next.
-        """
-        crop, region = x, None
-        networks = zip([self.backbone, *self.backbones], [self.classifier, *self.classifiers], [*self.proposals, None], strict=True)
-        for backbone, classifier, proposal in networks:
-            features = backbone(crop)
-            descriptor = self.embed(features)
-            square = None if proposal is None else proposal(features.detach())
-            yield RACNNScale(classifier(self.drop(descriptor)), features.detach(), descriptor.detach(), square)
-            if square is not None:
-                crop, region = self.zoom(x, square.detach(), region)
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:

@@ -114,17 +114,24 @@ class RACNNTask(MethodTask):
         if self.phase != 'classification':
             yield from super().parts(images, targets)
             return
+        model = self.trainable_module
         logits, descriptors, losses, gaps = [], [], [], []
-        for index, scale in enumerate(self.trainable_module.iterate_scales(images)):
-            cross_entropy = loss = self.criterion(scale.logits, targets)
-            if scale.square is not None:
-                gaps.append(self.proposal_loss(index, scale.features, scale.square))
-                loss = loss + gaps[-1] if self.follows else loss
-            logits.append(scale.logits.detach())
-            descriptors.append(scale.descriptor)
+        crop, region = images, None
+        for index, backbone in enumerate([model.backbone, *model.backbones]):
+            features = backbone(crop)
+            descriptors.append(model.embed(features))
+            logits.append([model.classifier, *model.classifiers][index](model.drop(descriptors[index])))
+            cross_entropy = loss = self.criterion(logits[index], targets)
+            # the squares get no gradient from what they show, so no scale's graph reaches into another's
+            descriptors[index], logits[index], features = descriptors[index].detach(), logits[index].detach(), features.detach()
+            if index < len(model.proposals):
+                square = model.proposals[index](features)
+                gaps.append(self.proposal_loss(index, features, square))
+                loss = loss + gaps[index] if self.follows else loss
+                crop, region = model.zoom(images, square.detach(), region)
             losses.append(loss.detach())
             yield LossPart(loss, {f'ce{index + 1}': cross_entropy})
-        output = self.trainable_module.fuse(descriptors)
+        output = model.fuse(descriptors)
         fusion = self.criterion(output, targets)
         rank = inter_scale_ranking_loss(logits, targets, self.margin, self.detach_coarse)
         if self.training:
