@@ -1,8 +1,14 @@
 """Changes of a recipe from the command line."""
 
-import pytest
+import warnings
 
-from fgvc_zoo import UserError
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fgvc_zoo import UserError, recipes, training
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo_cli import app
 from fgvc_zoo_cli.train import parse_changes
 
 
@@ -15,3 +21,28 @@ def test_values_are_yaml():
 def test_mistakes_are_named(change, words):
     with pytest.raises(UserError, match=words):
         parse_changes([change])
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """What a run would be; it is not started."""
+    found = []
+    monkeypatch.setattr(warnings, 'formatwarning', warnings.formatwarning)  # the command sets it
+    monkeypatch.setattr(training, 'train', lambda config: found.append(config) or config.output)
+    return found
+
+
+@pytest.mark.parametrize('folder', ['cub50', 'grocery', 'mine'])
+def test_the_recipe_follows_from_the_number_of_photographs(tmp_path, monkeypatch, chosen, folder):
+    for name in ('a/1.jpg', 'a/2.jpg', 'b/1.jpg', 'b/2.jpg'):
+        path = tmp_path / folder / 'train' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (8, 8)).save(path)
+    words = ['train', '--model', 'wsdan_tf_efficientnet_lite0', '--data', f'folder:{tmp_path / folder}', '--output', str(tmp_path / 'run')]
+    for limit, options in ((5, []), (4, []), (5, ['--recipe', 'wsdan-paper']), (5, ['--recipe', 'baseline', '--input-size', '96'])):
+        monkeypatch.setattr(recipes, 'SMALL', limit)
+        assert CliRunner().invoke(app, words + options).exit_code == 0
+    small, default, paper, other = (config.recipe for config in chosen)
+    assert small == load_recipe('wsdan', 1) != default == load_recipe('wsdan')
+    assert paper == load_recipe('wsdan-paper')
+    assert other == load_recipe('baseline', 1).replace(input_size=96)

@@ -19,12 +19,13 @@ from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train
 torch.set_num_threads(1)
 method, data, output, batch_size = sys.argv[1:]
-model, args = dict(
-    baseline=('test_resnet', {}),
-    racnn=('racnn', {'model_args.backbone': 'test_resnet', 'model_args.num_scales': 2, 'task_args.proposal_steps': 1,
+name, model, args = dict(
+    baseline=('baseline', 'test_resnet', {}),
+    waiting_backbone=('baseline', 'test_resnet', {'frozen_epochs': 1}),
+    racnn=('racnn', 'racnn', {'model_args.backbone': 'test_resnet', 'model_args.num_scales': 2, 'task_args.proposal_steps': 1,
                      'task_args.classification_steps': 2, 'task_args.ranking_steps': 1, 'task_args.follow_peaks': False}),
 )[method]
-recipe = load_recipe(method).replace(epochs=2, batch_size=int(batch_size), input_size=48, freeze_bn=True, lr=0.001, **args)
+recipe = load_recipe(name).replace(epochs=2, batch_size=int(batch_size), input_size=48, freeze_bn=True, lr=0.001, **args)
 train(TrainConfig(model, data, output, recipe, seed=3, pretrained_backbone=False, workers=0, device='cpu', progress=False))
 '''
 
@@ -56,7 +57,7 @@ def free_port():
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize('method', ['baseline', 'racnn'])
+@pytest.mark.parametrize('method', ['baseline', 'waiting_backbone', 'racnn'])
 def test_two_processes_train_what_one_does(photos, tmp_path, method):
     port = str(free_port())
     rendezvous = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', ACCELERATE_USE_CPU='true')
