@@ -1,4 +1,4 @@
-"""fgvc-zoo: fine-grained image recognition for timm. Importing it registers the models, those of other installed packages too."""
+"""fgvc-zoo: fine-grained image recognition for timm. Importing it registers its models, and those of other installed packages."""
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.models import WSDAN, Explanation, FineGrainedModel

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their checksums, and the tensors that go into them."""
+"""Atomic writes, checksums, and state dicts for files."""
 
 from __future__ import annotations
 

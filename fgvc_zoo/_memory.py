@@ -7,9 +7,9 @@ import sys
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed activations instead of handing it back to the system after every layer.
+    """Let glibc keep freed memory instead of returning it to the system after every layer.
 
-    On a CPU, mapping and clearing those pages anew costs more than many of the layers (benchmarks/speed/allocator.py).
+    On a CPU, allocating and zeroing the pages again takes longer than many of the layers (benchmarks/speed/allocator.py).
     """
     if not sys.platform.startswith('linux'):
         return

@@ -1,4 +1,4 @@
-"""Downloads from the Hub, compared with its checksums, and the Hub's errors as one sentence."""
+"""Downloads from the Hub with their hashes checked, and errors of the Hub as one sentence."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
 
 
 def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Path | None = None) -> Path:
-    """Fetch files of a repository into huggingface_hub's cache, all of the same revision.
+    """Download files of one revision of a repository into huggingface_hub's cache.
 
     huggingface_hub checks only the length; we also check the hash. A damaged file is removed from the cache, so that the next call
     downloads it again.
 
     Args:
         name: 'ORG/NAME', with '@REVISION' for a branch, a tag or a commit.
-        files: Names to fetch, those that exist; all if None.
-        cache_dir: Another cache folder.
+        files: File names; those that do not exist are skipped. All files if None.
+        cache_dir: Cache folder; huggingface_hub's own if None.
 
     Returns:
-        The folder that holds them.
+        The folder with the files.
 
     Raises:
-        UserError: They cannot be fetched, or one is damaged.
+        UserError: The download fails, or a file is damaged.
     """
     repo_id, _, revision = name.partition('@')
     with hub_errors(f"'{name}' could not be fetched"):
@@ -58,7 +58,7 @@ def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Pat
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a cached file has the hash that its blob is named after: SHA-256 for large files, the git blob SHA-1 for others."""
+    """Whether a cached file has the hash in the name of its blob: SHA-256 for large files, the git blob SHA-1 for others."""
     etag = Path(os.readlink(path)).name
     if re.fullmatch('[0-9a-f]{64}', etag):
         return sha256(path) == etag
@@ -72,7 +72,7 @@ def hub_errors(what: str) -> Iterator[None]:
     The original error is not chained: it can quote the server's message, which can contain the token.
 
     Args:
-        what: Beginning of the sentence: "'x' could not be fetched".
+        what: Beginning of the message: "'x' could not be fetched".
     """
     try:
         yield
@@ -84,7 +84,7 @@ def hub_errors(what: str) -> Iterator[None]:
 
 
 def hub_reason(error: BaseException) -> str | None:
-    """What went wrong with the Hub and what to do, as the end of a sentence; None if the error has nothing to do with it."""
+    """The cause and what to do, as the end of a sentence; None if the error does not come from the Hub or the connection."""
     causes = [error]
     while (following := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(following)

@@ -19,8 +19,8 @@ class Comparison(NamedTuple):
         difference: Top-1 accuracy minus the opponent's, in percentage points.
         low: Lower end of the 95 % bootstrap interval of the difference, in percentage points.
         high: Upper end.
-        p_value: Of McNemar's exact test, two-sided: the probability of so uneven a split of the images that only one of the two
-            models has right, if both were equally good.
+        p_value: McNemar's exact test, two-sided: how likely is such an uneven split of the images that only one of the two models
+            classifies correctly, if both were equally good.
         errors_removed: Share of the opponent's errors that the model removes, in percent; negative where it adds errors.
     """
 
@@ -34,8 +34,8 @@ class Comparison(NamedTuple):
 def compare(correct: str, opponent: str, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Compare two models image by image.
 
-    The interval is the percentile bootstrap over images: each resample draws images with replacement and takes both models' answers for
-    them (a paired bootstrap).
+    The interval is a paired percentile bootstrap: each resample draws images with replacement and takes both models' predictions for
+    them.
 
     Args:
         correct: What `evaluate` returns as `correct`: '1' or '0' for each image.

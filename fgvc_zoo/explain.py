@@ -1,4 +1,4 @@
-"""One picture of what a model looked at, the same for every method that has `explain`."""
+"""A picture of a model's attention and prediction, the same for every method that has `explain`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _PANEL = 320
 _MARGIN = 12
 _BOX_COLOR = (255, 221, 51)
 _INK = (32, 32, 32)
-# dark violet over magenta and orange to pale yellow, rising evenly in lightness
+# dark violet, magenta, orange, pale yellow; lightness increases evenly
 _COLORS = np.array([(13, 8, 60), (84, 2, 124), (158, 40, 118), (212, 75, 88), (244, 122, 52), (252, 178, 44), (250, 250, 160)])
 
 
 def draw_prediction(prediction: Prediction, cfg: dict[str, Any], top: int = 3) -> Image.Image:
-    """What the model saw, where it attended, what it classified again, and its best answers.
+    """Draw the input, the attention map, the enlarged boxes and the most probable classes.
 
     Args:
         prediction: From `predict` with `explain=True`.
         cfg: The model's pretrained_cfg, for the mean and the standard deviation of its input.
-        top: How many answers to show.
+        top: Number of classes to show.
 
     Returns:
-        An RGB picture: the model's view with the attended boxes, the view under its first attention map, and each box enlarged. A
-        model without an explanation gives the view alone. The answers stand below.
+        An RGB image: the model's input with the attended boxes, the input under the first attention map, and each box enlarged. Without an
+        explanation it shows the input alone. The classes are below.
 
     Raises:
         ValueError: The prediction has no view.
@@ -42,11 +42,11 @@ def draw_prediction(prediction: Prediction, cfg: dict[str, Any], top: int = 3) -
     panels: list[tuple[str, Image.Image]] = []
     picture = _picture(view[0], cfg)
     if explanation is None:
-        panels.append(('what it sees', picture))
+        panels.append(('input', picture))
     else:
         boxes = explanation.boxes[0]
-        panels.append(('what it sees', _with_boxes(picture, boxes)))
-        panels.append(('where it attends', _heat(picture, explanation.maps[0, 0])))
+        panels.append(('input', _with_boxes(picture, boxes)))
+        panels.append(('attention', _heat(picture, explanation.maps[0, 0])))
         height, width = view.shape[2:]
         for box, name in zip(boxes, explanation.box_names, strict=True):
             panels.append((f'{name}, enlarged', _picture(crop_boxes(view, box[None], height, width)[0], cfg)))
@@ -66,7 +66,7 @@ def _with_boxes(picture: Image.Image, boxes: Tensor) -> Image.Image:
 
 
 def _heat(picture: Image.Image, attention: Tensor) -> Image.Image:
-    """The map (h, w) in colours over the picture, which shows through where attention is strong."""
+    """Blend the map (h, w), in colours, with the picture."""
     enlarged = F.interpolate(attention[None, None].float(), (_PANEL, _PANEL), mode='bilinear', align_corners=False)[0, 0]
     strength = (enlarged / enlarged.max().clamp(min=1e-12)).clamp(0, 1).cpu().numpy()
     positions = strength * (len(_COLORS) - 1)

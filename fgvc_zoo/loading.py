@@ -1,4 +1,4 @@
-"""From a name to a model that is ready to use: registered names with tags, the Hub, and run folders."""
+"""Load models: registered names with tags, repositories of the Hub, and run folders."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _PICKLES = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.tar')
 
 
 def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
-    """A trained model in eval mode.
+    """Load a trained model, in eval mode.
 
     Args:
         name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub200'), 'hf-hub:ORG/NAME', or the path
             of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it.
-        device: Where to put it.
+        device: Device of the model.
 
     Raises:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
-        download(name.removeprefix('hf-hub:'), ('config.json',))  # timm does not check that it is intact
+        download(name.removeprefix('hf-hub:'), ('config.json',))  # checks the hash, which timm does not
         model = create_model(name, pretrained=True)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
@@ -51,7 +51,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
 
 
 def create_model(name: str, **args: Any) -> TimmModel:
-    """timm.create_model, with one sentence where weights cannot be fetched.
+    """timm.create_model, with a one-sentence error if weights cannot be downloaded.
 
     Raises:
         UserError: The Hub does not answer or has no such weights.
@@ -142,13 +142,13 @@ def _check_finite(model: nn.Module, name: str) -> None:
 
 
 def class_names(model: TimmModel) -> list[str]:
-    """The model's classes in the order of its logits; 'class 0', ... where it does not say."""
+    """The model's class names in the order of its logits; 'class 0', ... if it has none."""
     names = model.pretrained_cfg.get('label_names')
     return list(names) if names else [f'class {index}' for index in range(model.num_classes)]
 
 
 def eval_transform_for(model: TimmModel) -> Callable[[Image.Image], Tensor]:
-    """The evaluation transform of a model's pretrained_cfg: RGB picture -> normalised float32 (3, S, S)."""
+    """The evaluation transform of a model's pretrained_cfg: RGB image -> normalised float32 (3, S, S)."""
     cfg = model.pretrained_cfg
     return eval_transform(
         cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))

@@ -1,4 +1,4 @@
-"""Names for photographs: batches of good images are answered, bad ones are reported."""
+"""Classify image files in batches, and report those that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fgvc_zoo.models import Explanation
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one file.
+    """The prediction for one file.
 
     Attributes:
         path: The file.
-        names: The best class names, best first; empty if the file could not be read.
-        probabilities: Theirs, in [0, 1].
-        error: Why the file could not be read, in one sentence; else None.
-        view: What the model saw, normalised (1, 3, S, S); None unless an explanation was asked for.
-        explanation: What it attended to in the view; None without one.
+        names: The most probable classes, best first; empty if the file could not be read.
+        probabilities: Their probabilities, in [0, 1].
+        error: Why the file could not be read, in one sentence; None if it could.
+        view: The normalised input (1, 3, S, S); None unless `predict` was called with `explain=True`.
+        explanation: The attention maps and boxes of the view; None unless `explain=True` and the model has `explain`.
     """
 
     path: Path
@@ -45,9 +45,9 @@ def predict(
     Args:
         model: From `load_model`.
         paths: Image files.
-        top: How many names to give, at most the number of classes.
-        batch_size: Images a step.
-        explain: Keep the view and the explanation, which come from the same passes as the answer.
+        top: Number of classes to return, at most the number of classes of the model.
+        batch_size: Images per forward pass.
+        explain: Keep the view and the explanation. They come from the same forward passes as the prediction.
 
     Yields:
         A Prediction for each path, in order, as soon as its batch is done.

@@ -19,8 +19,8 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
 
     Args:
         model: Made by `timm.create_model`.
-        folder: Where to; it is made if it is not there.
-        label_names: Its classes in the order of the logits; those of its pretrained_cfg, if it has any, if None.
+        folder: The folder to write; created if it does not exist.
+        label_names: Class names in the order of the logits; None takes those of its pretrained_cfg, if any.
 
     Returns:
         The folder.
@@ -35,11 +35,10 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
 def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None = None) -> None:
     """Write timm's config.json so that transformers reads it too.
 
-    transformers passes `num_classes` beside `model_args`, so it may not be in there as well (timm reads it from the root). The source of
+    transformers passes `num_classes` beside `model_args`, so `model_args` must not contain it (timm reads it from the root). The source of
     the backbone's first weights is left out, so that loading the model does not download them again.
     """
     named = dict(label_names=list(label_names)) if label_names else None
-
 
     def write(part: Path) -> None:
         save_config_for_hf(model, str(part), model_config=named, model_args=portable_args(model._model_args))

@@ -1,10 +1,10 @@
-"""Make a finished run a checkpoint of the zoo: half precision weights, measured accuracy, golden logits, one manifest entry.
+"""Turn a finished run into a checkpoint of the zoo: half precision weights, measured accuracy, golden logits, one manifest entry.
 
     python hub/add_checkpoint.py runs/cub200/apinet --tag cub200 --data cub200:PATH --license 'MIT' --about 'CUB ...'
     python hub/add_checkpoint.py runs/grocery-wsdan --tag grocery81 ... --default --in-package
 
-Without `--in-package` the weights go to `hub/checkpoints/NAME/` as a folder that timm loads (`local-dir:`), ready to be published. What is
-measured, and written to `benchmarks/results/`, is the half precision file that ships.
+Without `--in-package` the weights go to `hub/checkpoints/NAME/`, a folder that timm loads (`local-dir:`). The accuracy in
+`benchmarks/results/` is that of the half precision weights.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('run', type=Path)
     parser.add_argument('--tag', required=True)
-    parser.add_argument('--data', required=True, help='layout:PATH, whose test split is measured')
+    parser.add_argument('--data', required=True, help='LAYOUT:PATH; its test split is measured')
     parser.add_argument('--license', required=True)
-    parser.add_argument('--about', required=True, help='what it was trained on, in words')
-    parser.add_argument('--suffix', default='', help="of the result file's name, where one checkpoint of this architecture is not enough")
-    parser.add_argument('--default', action='store_true', help='the tag that pretrained=True means')
+    parser.add_argument('--about', required=True, help='the training data, in words')
+    parser.add_argument('--suffix', default='', help="suffix of the result file's name, for a second checkpoint of an architecture")
+    parser.add_argument('--default', action='store_true', help='load this one with pretrained=True and no tag')
     parser.add_argument('--in-package', action='store_true', help='ship the weights in the wheel')
     parser.add_argument('--inference', action='append', default=[], metavar='KEY=VALUE',
-                        help="a number or a choice of the model's inference, made after training on held-back images: refine_threshold=0.4")
+                        help='an argument of inference, chosen after training on held-out images: refine_threshold=0.4')
     options = parser.parse_args()
 
     begun = time.monotonic()
     config = json.loads((options.run / 'run.json').read_text(encoding='utf-8'))['config']
     task = restore_task(options.run)
-    model = task.trainable_module.half().float()  # what the file will hold
+    model = task.trainable_module.half().float()  # the values that the file will have
     for key, value in (item.split('=', 1) for item in options.inference):
         kind = type(getattr(model, key, None))
         if kind not in (float, str):
@@ -92,12 +92,12 @@ def main() -> None:
 
 
 def own_args(model: TimmModel) -> dict[str, Any]:
-    """The model arguments that these weights need, without those that timm's users choose."""
+    """The model arguments that belong to these weights, without those that users may change."""
     return {key: value for key, value in portable_args(model._model_args).items() if key not in ('in_chans', 'global_pool')}
 
 
 def write_folder(model: TimmModel, folder: Path) -> Path:
-    """timm's local-dir folder without its weights; returns where they go."""
+    """Write timm's local-dir folder without the weights, and return the path for them."""
     folder.mkdir(parents=True, exist_ok=True)
     save_config(model, folder / 'config.json', class_names(model))
     return folder / 'model.safetensors'

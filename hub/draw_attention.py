@@ -1,4 +1,4 @@
-"""Draw where a checkpoint attends, averaged over a test split in the frame of the objects' true boxes.
+"""Draw a checkpoint's mean attention over a test split, aligned to the true boxes of the objects.
 
     python hub/draw_attention.py wsdan_tf_efficientnet_lite0.cub200 --data cub200:PATH
 
@@ -37,10 +37,10 @@ def attention_in_frame(model: TimmModel, dataset: Subset, boxes: Tensor, workers
         workers: Processes that load images.
 
     Returns:
-        (CELLS, CELLS): 1 is what an attention spread evenly over the image would have. NaN where fewer than a tenth of the images reach.
+        (CELLS, CELLS), relative to attention that is uniform over the image (1). NaN at positions inside fewer than a tenth of the images.
     """
     axis = (torch.arange(CELLS) + 0.5) / CELLS * (1 + 2 * BEYOND) - BEYOND
-    total, seen = torch.zeros(CELLS, CELLS), torch.zeros(CELLS, CELLS)
+    total, counts = torch.zeros(CELLS, CELLS), torch.zeros(CELLS, CELLS)
     for (images, _), box in zip(DataLoader(dataset, 32, num_workers=workers), boxes.split(32), strict=True):
         maps = model.explain(images.to(memory_format=torch.channels_last)).maps[:, :1]
         maps = maps / maps.mean((2, 3), keepdim=True).clamp(min=1e-12)
@@ -50,8 +50,8 @@ def attention_in_frame(model: TimmModel, dataset: Subset, boxes: Tensor, workers
         inside = ((points >= 0) & (points <= 1)).all(3)
         values = F.grid_sample(maps, 2 * points - 1, padding_mode='border', align_corners=False)[:, 0]
         total += (values * inside).sum(0)
-        seen += inside.sum(0)
-    return torch.where(seen >= len(dataset) / 10, total / seen, torch.nan)
+        counts += inside.sum(0)
+    return torch.where(counts >= len(dataset) / 10, total / counts, torch.nan)
 
 
 def draw(attention: Tensor, count: int, path: Path) -> None:

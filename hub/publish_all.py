@@ -1,10 +1,10 @@
-"""Publish every checkpoint of the manifest as ORG/ARCHITECTURE.TAG, and write into the manifest where each one is.
+"""Publish every checkpoint of the manifest as ORG/ARCHITECTURE.TAG, and write its repository and revision into the manifest.
 
     python hub/publish_all.py ORG
     python hub/publish_all.py ORG --dry-run --only wsdan_tf_efficientnet_lite0.cub200
 
-What is published already and unchanged costs no commit, so a run that was interrupted is simply repeated. From then on the registry's names
-(`timm.create_model('wsban_tf_efficientnet_lite0.cub200', pretrained=True)`) fetch the revision that was published.
+Unchanged checkpoints need no commit, so an interrupted run can be repeated. Afterwards
+`timm.create_model('wsban_tf_efficientnet_lite0.cub200', pretrained=True)` downloads the published revision.
 """
 
 from __future__ import annotations

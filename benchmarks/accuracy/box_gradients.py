@@ -1,11 +1,11 @@
-"""Which gradient of RA-CNN's squares says what the finer scale does when a square moves?
+"""Compare two gradients of RA-CNN's squares with finite differences of the finer scale's probability.
 
     python benchmarks/accuracy/box_gradients.py MODEL --data cub200:PATH [--json FILE]
 
-For every photograph, the probability of the true class at scale 2 is computed with the proposed square moved by a few hundredths of the
-image's side along x and y, and grown. The difference quotients are compared with the gradients that training can follow: through the mask
-alone ('mask', as in the paper) and the whole derivative of the crop ('total'). Printed are their correlation over the photographs, how
-often the signs agree, and their sizes.
+For every photograph, the proposed square is moved along x and y and grown by a few hundredths of the image's side, and the probability of
+the true class at scale 2 is computed. The difference quotients are compared with two gradients: through the mask alone ('mask', as in
+the paper), and the full derivative of the crop ('total'). Prints their correlation over the photographs, how often the signs agree,
+and their sizes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Measure every checkpoint of the manifest again and compare with what the manifest says.
+"""Measure every checkpoint of the manifest again and compare with the recorded accuracy.
 
     python benchmarks/accuracy/reproduce.py --data cub200=cub200:PATH --data grocery=grocery:PATH --json FILE
 
-Needs a clone, where all weights are. Fails if a top-1 accuracy differs by more than 0.2 points.
+Needs a clone, which has all weights. Fails if a top-1 accuracy differs by more than 0.2 points.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOLERANCE = 0.2  # percentage points
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', action='append', required=True, metavar='NAME=LAYOUT:PATH', help='NAME as in the result files')
-    parser.add_argument('--json', type=Path, help='write what was measured to this file')
+    parser.add_argument('--json', type=Path, help='write the figures to this file')
     options = parser.parse_args()
     places = dict(item.split('=', 1) for item in options.data)
     measured = {}

@@ -1,4 +1,4 @@
-"""Draw the tables of README.md, benchmarks/README.md and hub/README.md from the result files and the manifest; nothing in them is typed.
+"""Draw the tables of README.md, benchmarks/README.md and hub/README.md from the result files and the manifest.
 
     python benchmarks/accuracy/tables.py            # rewrite them
     python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
@@ -49,7 +49,7 @@ def detail_table(results: list[dict[str, Any]], plain: dict[str, Any]) -> str:
     """What `main_table` leaves out: McNemar's p against both opponents, the accuracy of each prediction alone, the boxes."""
     tuned, methods = _tuned_and_methods(results)
     lines = [
-        '| method | top-1 | mean per class | each prediction alone | box IoU >= 0.5 | p against plain fine-tuning | p against the tuned baseline |',
+        '| method | top-1 | mean per class | each prediction alone | box IoU >= 0.5 | p (plain fine-tuning) | p (tuned baseline) |',
         '|---|---|---|---|---|---|---|']
     for result in [plain, tuned, *methods]:
         name = 'plain fine-tuning' if result is plain else 'tuned baseline' if result is tuned else result['method']

@@ -1,4 +1,4 @@
-"""What keeping freed memory is worth on a CPU: training steps per second with and without, alternating, as a ratio.
+"""Training throughput on a CPU with and without keeping freed memory, in alternating processes.
 
     python benchmarks/speed/allocator.py
 """

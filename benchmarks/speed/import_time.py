@@ -1,4 +1,4 @@
-"""What importing fgvc_zoo costs beyond timm, and how long `fgvc-zoo --help` takes: medians of alternating fresh processes, as JSON.
+"""Import time of fgvc_zoo and timm, and the time of `fgvc-zoo --help`: medians over alternating fresh processes, as JSON.
 
     python benchmarks/speed/import_time.py [pairs]
 """

@@ -1,4 +1,4 @@
-"""The manifest: every checkpoint of this zoo, typed. timm's pretrained configs, tables and cards are made from it."""
+"""The manifest of all checkpoints. timm's pretrained configs, the tables and the model cards are made from it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Checkpoint:
     Attributes:
         architecture: Registered timm name, e.g. 'wsdan_tf_efficientnet_lite0'.
         tag: What it was trained on, e.g. 'cub200'; the model is `architecture.tag`.
-        path: The safetensors file, relative to the manifest for one in the package, to the repository for any other.
-        in_package: The weights come with the package.
-        sha256: Its checksum, 64 hex digits.
-        size: Its length in bytes.
+        path: The safetensors file, relative to the manifest if it is in the package, else to the repository.
+        in_package: Whether the weights come with the package.
+        sha256: Checksum of the file, 64 hex digits.
+        size: Length of the file in bytes.
         labels: Name of the text file beside the manifest with one class name per line.
-        num_classes: Number of those names.
-        model_args: Arguments of the architecture that these weights need, where they are not its defaults.
+        num_classes: Number of classes.
+        model_args: Arguments of the architecture that differ from its defaults.
         input_size: Side of the square input in pixels.
         crop_pct: Central part of the resized image that is used, in (0, 1].
         license: SPDX identifier, or a sentence, for the weights.
         data: What it was trained on, in words.
         recipe: Name of the recipe.
-        seed: Of the training run.
-        epochs: Of the training run.
-        metrics: Test accuracies in percent: top1, top5, mean_per_class, and top1 of each part of the prediction.
+        seed: Seed of the training run.
+        epochs: Epochs of the training run.
+        metrics: Test accuracies in percent: top1, top5, mean_per_class, and top1 of each pass or scale.
         results: Path of the result file in the repository.
-        default: True for the tag that `pretrained=True` without a tag means.
-        repo: Hub repository; empty while it is not published.
+        default: Whether `pretrained=True` without a tag loads this one.
+        repo: Hub repository; empty if it is not published.
         revision: Commit of that repository.
-        golden: First logits of the image of `golden_input`: how an intact checkpoint answers.
+        golden: First logits for the image of `golden_input`. An intact checkpoint reproduces them.
     """
 
     architecture: str
@@ -74,12 +74,12 @@ class Checkpoint:
 
     @property
     def file(self) -> Path:
-        """Where the weights lie. Those that are not in the package are there only in a clone of the repository."""
+        """Path of the weights. Those that are not in the package exist only in a clone of the repository."""
         return (FOLDER if self.in_package else FOLDER.parents[1]) / self.path
 
     @property
     def folder(self) -> str:
-        """The folder in a clone from which timm's 'local-dir:' loads it; empty for one in the package."""
+        """The folder in a clone that timm's 'local-dir:' loads; empty if the weights are in the package."""
         return '' if self.in_package else str(Path(self.path).parent)
 
     def label_names(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def load_manifest() -> tuple[Checkpoint, ...]:
 
 
 def model_args(architecture: str, tag: str | None) -> dict[str, Any]:
-    """What the weights of `architecture.tag` (of its default tag if None) need that is not the architecture's default."""
+    """Arguments that the weights of `architecture.tag` (the default tag if None) need beyond the architecture's defaults."""
     for item in load_manifest():
         if item.architecture == architecture and (item.tag == tag if tag else item.default):
             return item.model_args
@@ -111,16 +111,16 @@ def model_args(architecture: str, tag: str | None) -> dict[str, Any]:
 
 
 def golden_input(size: int) -> Tensor:
-    """The fixed image of the golden logits: (1, 3, size, size) float32, smooth waves in [-1, 1] made without a random generator."""
+    """The fixed image of the golden logits: (1, 3, size, size) float32, sine waves in [-1, 1], no random numbers."""
     axis = torch.linspace(0, 1, size)
     waves = [torch.outer(torch.sin((9 + 4 * channel) * axis), torch.cos((5 + 3 * channel) * axis)) for channel in range(3)]
     return torch.stack(waves)[None]
 
 
 def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """timm pretrained configs of one method: one for each checkpoint that can be had, and one for each architecture without.
+    """timm pretrained configs of one method: one per available checkpoint, and one per architecture without weights.
 
-    A checkpoint can be had from the package, or from the Hub once its repository is in the manifest.
+    A checkpoint is available if it is in the package, or on the Hub according to the manifest.
 
     Args:
         cfgs: Architecture name -> config without weights.

@@ -1,4 +1,4 @@
-"""Pictures and labels: safe decoding, data sets, order, transforms."""
+"""Images and labels: safe decoding, data sets, samplers, transforms."""
 
 from fgvc_zoo.data._base import ImageDataset
 from fgvc_zoo.data.cache import cache_bytes, fits_in_memory

@@ -1,4 +1,4 @@
-"""What all layouts of labelled pictures share: attributes, splits for tuning, seeded transforms, the cache."""
+"""Base class of the data sets: attributes, splits for tuning, seeded transforms, the cache."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Sample(NamedTuple):
     """One labelled image.
 
     Attributes:
-        key: The path as the data set writes it, the same on every machine.
-        path: Where the file is.
+        key: Path relative to the data set, as its files write it; the same on every machine.
+        path: The image file on this machine.
         target: Class index, from 0.
-        box: (left, top, width, height) of the object in pixels, where it is known.
+        box: (left, top, width, height) of the object in pixels, if known.
     """
 
     key: str
@@ -41,24 +41,24 @@ class Sample(NamedTuple):
 
 
 class ImageDataset(Dataset[tuple[Any, int]]):
-    """Base of the layouts.
+    """Base class of the data sets.
 
-    Beside its official splits every layout has two for tuning: 'fit' and 'holdout', a fixed stratified 4/5 and 1/5 of
-    the 'train' split. In each class of n images the max(1, n // 5) whose paths have the smallest SHA-1 are held out
-    (none of a single one); no seed and no file order enters. Settings are chosen here, never on 'test'.
+    Beside its official splits every data set has two for choosing settings: 'fit' and 'holdout', a fixed stratified 4/5 and 1/5 of the
+    'train' split. In each class of n images the max(1, n // 5) whose paths have the smallest SHA-1 are held out (none if n = 1). The
+    split does not depend on a seed or on the order of files. Choose settings here, never on 'test'.
 
     Args:
         root: Folder of the data set.
-        split: One of the layout's splits, or 'fit' or 'holdout'.
-        transform: Applied to the RGB picture; None returns the picture.
-        seed: Of the transform's randomness.
+        split: An official split, 'fit' or 'holdout'.
+        transform: Applied to the RGB image; None returns the image.
+        seed: Seed of the transform's randomness.
 
     Attributes:
-        name: Of the layout.
-        split: As asked for.
+        name: Name of the layout, as in 'cub200:PATH'.
+        split: The split.
         paths: The image files.
         targets: Class indices, from 0.
-        class_names: Readable.
+        class_names: Names for people.
 
     Raises:
         UserError: A folder, file or split is missing, a line is malformed, a label is out of range, or a class has no
@@ -104,14 +104,14 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, whether or not the split has images of all of them."""
+        """Number of classes of the data set; a split may lack images of some."""
         return len(self.class_names)
 
     @cached_property
     def boxes(self) -> Tensor | None:
-        """(N, 4) float32 boxes of the objects, xyxy in unit coordinates of the image; None where the data set has none.
+        """(N, 4) float32 boxes of the objects, xyxy in unit coordinates of the image; None if the data set has none.
 
-        The first use reads the header of every image, for its size.
+        The first access reads the header of every image to get its size.
         """
         if None in self._pixel_boxes:
             return None
@@ -132,7 +132,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         return (corners / torch.tensor([*size, *size])).clamp(0, 1).float()
 
     def load(self, index: int) -> Image.Image:
-        """The RGB picture before the transform: the file's, or the cached one.
+        """The RGB image before the transform, from the cache if there is one, else from the file.
 
         Raises:
             UserError: The file cannot be read; it is named.
@@ -142,7 +142,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         return load_image(self.paths[index])
 
     def cache(self, size: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Decode all images now and keep them in memory, which forked workers share.
+        """Decode all images now and keep them in memory. Forked worker processes share it.
 
         Args:
             size: Images whose short side is longer are scaled down to it, in pixels.
@@ -160,8 +160,8 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         """One transformed image and its class.
 
         Args:
-            key: The index; or a sampler's (epoch, index, repeat), and then all that the transform draws is a function of seed and key
-                alone.
+            key: The index, or a sampler's (epoch, index, repeat). With the latter the transform's random numbers depend only on the
+                seed and the key.
 
         Raises:
             UserError: The file cannot be read; it is named.
@@ -172,7 +172,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             return image, self.targets[index]
         if epoch is None:
             return self.transform(image), self.targets[index]
-        # without a repeat of 0, so that first showings are those of the recorded trainings
+        # repeat 0 does not enter the seed, so recorded runs reproduce
         with seeded(derive_seed(self.seed, epoch, index, *([repeat] if repeat else []))):
             return self.transform(image), self.targets[index]
 

@@ -1,4 +1,4 @@
-"""Decoded images in memory: after the first epoch's decoding, a small data set costs no more reading."""
+"""Decoded images in memory, so that a small data set is read and decoded once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROBES = 64
 
 def decode_all(
         paths: Sequence[Path], size: int, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]:
-    """Decode every image, on several threads (Pillow decodes outside the interpreter's lock).
+    """Decode every image, on several threads (Pillow releases the GIL while decoding).
 
     Args:
         paths: Image files.
@@ -45,7 +45,7 @@ def decode_all(
 
 
 def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(width, height) with the short side scaled down to `short_side`, the aspect kept; never larger than before."""
+    """(width, height) with the short side scaled down to `short_side`, the aspect ratio kept; never enlarged."""
     scale = short_side / min(size)
     if scale >= 1:
         return size
@@ -53,9 +53,9 @@ def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 
 
 def cache_bytes(paths: Sequence[Path], size: int) -> int:
-    """Estimate what `decode_all(paths, size)` will hold, in bytes.
+    """Estimate the memory that `decode_all(paths, size)` will need, in bytes.
 
-    The sizes come from the headers of about 64 images spread over the paths.
+    Extrapolates from the headers of about 64 images spread evenly over the paths.
 
     Raises:
         ImageError: One of those images cannot be read.
@@ -66,13 +66,13 @@ def cache_bytes(paths: Sequence[Path], size: int) -> int:
 
 
 def fits_in_memory(nbytes: int) -> bool:
-    """Whether `nbytes` are at most a quarter of the memory that is available; False where that cannot be found out."""
+    """Whether `nbytes` is at most a quarter of the available memory; False if that is unknown."""
     return nbytes <= _available_bytes() // 4
 
 
 def _available_bytes() -> int:
     try:
-        # what the system calls free leaves out the file cache, which it gives up on demand
+        # MemAvailable includes the file cache, which the kernel frees on demand; MemFree does not
         for line in Path('/proc/meminfo').read_text(encoding='ascii').splitlines():
             if line.startswith('MemAvailable:'):
                 return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Labelled pictures on disk: one class for each layout."""
+"""Labelled images on disk: one class per layout."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class CUB200(ImageDataset):
 
     def _value(
             self, table: dict[int, tuple[int, str]], number: int, file: str, parse: Callable[[str], Any],
-            wanted: str) -> Any:
-        """What a file says about one image."""
+            expected: str) -> Any:
+        """The parsed value of one image in a file; `expected` describes it in the error message."""
         if number not in table:
             raise UserError(f'{self.root / file} has no line for image {number} of images.txt')
         line, text = table[number]
@@ -64,15 +64,14 @@ class CUB200(ImageDataset):
             return parse(text)
         except ValueError:
             raise UserError(
-                f"{self.root / file}, line {line}: expected {wanted} after the image's number, not '{text}'") from None
+                f"{self.root / file}, line {line}: expected {expected} after the image's number, not '{text}'") from None
 
 
 class Grocery(ImageDataset):
     """The official layout of the Grocery Store Dataset, with its fine classes (Klasson et al., WACV 2019).
 
-    Splits: 'train' is `train.txt` and `val.txt` together, as is usual when the result on the test set is final;
-    'train_only' and 'val' are the two alone; 'test', 'fit', 'holdout'. Below the root: `classes.csv`, and text files of
-    lines 'path, fine class, coarse class' that count from 0.
+    Splits: 'train' is `train.txt` and `val.txt` together; 'train_only' and 'val' are one file each; 'test', 'fit', 'holdout'. Below the
+    root: `classes.csv`, and text files with lines 'path, fine class, coarse class', whose classes are numbered from 0.
     """
 
     name = 'grocery'
@@ -112,11 +111,11 @@ class Grocery(ImageDataset):
 
 
 class ImageFolder(ImageDataset):
-    """A folder for each class, its name the class's name.
+    """One folder per class, named like the class.
 
-    Either below `train/` and one of `test/`, `val/`, `valid/`, or right below the root, and then all images are the
-    train split. Splits: 'train'; 'val' is `val/` or `valid/`; 'test' is `test/`, or else what 'val' is; 'fit' and
-    'holdout'. Files and folders whose names begin with a dot are left out.
+    The class folders are below `train/` and one of `test/`, `val/` or `valid/`. If they are directly below the root, all images are
+    training images. Splits: 'train'; 'val' is `val/` or `valid/`; 'test' is `test/`, or else the same as 'val'; 'fit' and 'holdout'.
+    Files and folders whose names begin with a dot are ignored.
     """
 
     name = 'folder'
@@ -129,8 +128,8 @@ class ImageFolder(ImageDataset):
         if 'train' not in names:
             return {'train': self.root}
         candidates = {'train': ('train',), 'test': ('test', 'val', 'valid'), 'val': ('val', 'valid')}
-        found = {split: [name for name in order if name in names] for split, order in candidates.items()}
-        return {split: self.root / order[0] for split, order in found.items() if order}
+        existing = {split: [name for name in order if name in names] for split, order in candidates.items()}
+        return {split: self.root / order[0] for split, order in existing.items() if order}
 
     def _official_splits(self) -> tuple[str, ...]:
         folders = self._folders()
@@ -149,9 +148,9 @@ class ImageFolder(ImageDataset):
                 f"'{folders[split]}' has a folder {listed(unknown)} and '{folders['train']}' has not: "
                 'every class needs training images')
         class_to_index = {name: index for index, name in enumerate(class_names)}
-        found = make_dataset(str(folders[split]), class_to_index, extensions=IMAGE_EXTENSIONS, allow_empty=True)
+        labelled_files = make_dataset(str(folders[split]), class_to_index, extensions=IMAGE_EXTENSIONS, allow_empty=True)
         samples = []
-        for file, target in found:
+        for file, target in labelled_files:
             key = Path(file).relative_to(folders[split])
             if not any(part.startswith('.') for part in key.parts):
                 samples.append(Sample(key.as_posix(), Path(file), target))
@@ -167,9 +166,9 @@ def open_dataset(
 
     Args:
         spec: 'cub200:PATH', 'grocery:PATH', 'folder:PATH', or a path whose layout is recognised by its files.
-        split: See the classes of the layouts.
-        transform: Applied to the RGB picture; None returns the picture.
-        seed: Of the transform's randomness.
+        split: See the class of the layout.
+        transform: Applied to the RGB image; None returns the image.
+        seed: Seed of the transform's randomness.
 
     Raises:
         UserError: The layout is not known, or the data set cannot be read (see `ImageDataset`).
@@ -177,7 +176,7 @@ def open_dataset(
     layout, colon, path = spec.partition(':')
     if colon and layout in LAYOUTS:
         return LAYOUTS[layout](path, split, transform, seed)
-    # a colon also occurs in paths ('C:\\birds', './a:b'), a layout's name has neither separators nor one letter
+    # a colon also occurs in paths ('C:\\birds', './a:b'); a layout's name has no separators and more than one letter
     if colon and len(layout) > 1 and not {'/', '\\'} & set(layout) and not Path(spec).exists():
         check_choice('data layout', layout, LAYOUTS)
     root = Path(spec).expanduser()
@@ -189,7 +188,7 @@ def open_dataset(
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
-    """(line number from 1, stripped text) of the lines that are not blank."""
+    """The lines that are not blank, as (line number from 1, stripped text)."""
     try:
         text = path.read_text(encoding='utf-8-sig')
     except FileNotFoundError:

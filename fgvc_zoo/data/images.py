@@ -1,4 +1,4 @@
-"""Safe decoding: what a person calls an image becomes an upright 8-bit RGB picture, or a sentence that says why not."""
+"""Safe decoding: any image file becomes an upright 8-bit RGB image, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class ImageError(UserError):
 def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image.
 
-    The EXIF orientation is applied, an animation gives its first frame, transparency is laid on white, 16-bit grey is
-    scaled to 8 bits, and CMYK, palettes and 1-bit pictures are converted.
+    Applies the EXIF orientation, takes the first frame of an animation, blends transparency with white, scales 16-bit grey to 8 bits, and
+    converts CMYK, palettes and 1-bit images.
 
     Args:
-        source: A path, or a binary file opened for reading that can seek.
-        max_pixels: Images with more pixels than this are refused before they are decoded. Pillow's own limit
-            (`PIL.Image.MAX_IMAGE_PIXELS`, twice over) holds in any case.
+        source: A path, or a seekable binary file opened for reading.
+        max_pixels: Images with more pixels are refused before they are decoded. Pillow's own limit of twice
+            `PIL.Image.MAX_IMAGE_PIXELS` also applies.
 
     Returns:
         An image of mode RGB, at least 1x1.
 
     Raises:
-        ImageError: The file is missing, a folder, empty, cut off, damaged, not an image, or too large.
+        ImageError: The file is missing, a folder, empty, truncated, damaged, not an image, or too large.
     """
     with _opened(source, max_pixels) as image:
         image.load()
@@ -59,10 +59,10 @@ def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Files as given, folders replaced by the images below them.
+    """Replace folders by the images below them; files stay as they are.
 
     Args:
-        paths: Files and folders. A path that does not exist is kept, so that whoever reads it reports it.
+        paths: Files and folders. A path that does not exist is kept, so that the reader reports it.
 
     Returns:
         Paths in the order given; those of one folder sorted, without hidden files.
@@ -70,16 +70,16 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     Raises:
         UserError: A folder holds no image.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
-            found.append(path)
+            images.append(path)
             continue
         below = sorted(item for item in path.rglob('*') if _is_image_name(item) and item.is_file())
         if not below:
             raise UserError(f"the folder '{path}' holds no images ({', '.join(IMAGE_EXTENSIONS)})")
-        found.extend(below)
-    return found
+        images.extend(below)
+    return images
 
 
 def _is_image_name(path: Path) -> bool:
@@ -88,7 +88,7 @@ def _is_image_name(path: Path) -> bool:
 
 @contextmanager
 def _opened(source: str | Path | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
-    """The image with its header read. Whatever goes wrong, here or in the caller's block, becomes an ImageError."""
+    """The image with its header read. Any error, here or in the caller's block, becomes an ImageError."""
     if isinstance(source, (str, Path)):
         name = str(source)
         with _open_file(name) as file:
@@ -124,7 +124,7 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         empty = file.seek(0, 2) == 0
         what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read"
         raise ImageError(what) from None
-    except Exception as error:  # on damaged files Pillow's readers raise nearly anything: OSError, SyntaxError, ...
+    except Exception as error:  # Pillow raises many types on damaged files: OSError, SyntaxError, ...
         raise ImageError(f"the image '{name}' is damaged or cut off: {error or type(error).__name__}") from error
 
 
@@ -134,7 +134,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: The brightness range is not known (32-bit integers or floats).
     """
-    if image.mode.startswith('I'):  # 'I;16' and its byte orders, and 'I', into which some readers put 16 bits
+    if image.mode.startswith('I'):  # 'I;16' in either byte order, and 'I', which some readers use for 16 bits
         return _grey16_to_rgb(np.asarray(image))
     if image.mode == 'F':
         raise ValueError('pixels are 32-bit floats of unknown range, save it with 8 or 16 bits')

@@ -1,4 +1,4 @@
-"""The order of an epoch, fixed before it starts, so that it can be resumed in the middle and split between processes."""
+"""Samplers. The order of an epoch is fixed before it starts, so a run can resume in the middle of it and split it between processes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fgvc_zoo.data.seeding import derive_seed
 
 
 class EpochSampler(Sampler[tuple[int, int, int]]):
-    """Yields keys (epoch, index, repeat) in an order that is a function of (seed, epoch) only.
+    """Yields keys (epoch, index, repeat) in an order that depends only on (seed, epoch).
 
-    `repeat` counts how often the image has occurred in the epoch before; here it is always 0.
+    `repeat` counts earlier occurrences of the image in the epoch; here it is always 0.
 
-    The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one
-    process. A step's images of all processes together are a contiguous piece of that order: the same images for every
-    `world` at equal `batch_size * world`.
+    The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one process. The images
+    of one step over all processes are contiguous in that order. So a step has the same images for every `world` with equal
+    `batch_size * world`.
 
     Args:
         length: Number of images.
-        batch_size: Images a step and process.
+        batch_size: Images per step and process.
         seed: Seed of the run.
         rank: This process, in [0, world).
         world: Number of processes.
@@ -45,11 +45,11 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         self.start = 0
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose what the next iteration yields.
+        """Set the epoch of the next iteration.
 
         Args:
             epoch: Counted from 0.
-            start: How many of this process's images of that epoch to skip.
+            start: Number of this process's images to skip at its beginning.
 
         Raises:
             UserError: `start` lies outside the epoch.
@@ -66,24 +66,23 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         return iter([(self.epoch, index, repeat) for index, repeat in self._order(generator)[self.start:]])
 
     def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
-        """This process's images of an epoch, with their repeats."""
+        """This process's (index, repeat) of an epoch."""
         order = torch.randperm(self.length, generator=generator)[:self.per_rank * self.world]
         return [(index, 0) for index in order[self.rank::self.world].tolist()]
 
 
 class BalancedSampler(EpochSampler):
-    """Batches of several images of each of several classes, as losses over pairs need them.
+    """Batches with several images of each class, for losses over pairs.
 
-    Every batch of every process holds batch_size // images_per_class different classes with images_per_class images each. An
-    epoch has as many steps as that of `EpochSampler`. Each class's images are shuffled and dealt in groups; the classes of a batch
-    are drawn in proportion to the groups that they have left, so that an epoch shows nearly every image once whatever the sizes of
-    the classes. A group that is not full is filled up with other images of its class; a class of fewer than images_per_class images
-    repeats them. `repeat` differs each time an image occurs in an epoch, so that each copy is augmented differently: equal copies would
-    be the nearest of all pairs.
+    Every batch of every process has batch_size // images_per_class classes with images_per_class images each. An epoch has as many steps as
+    with `EpochSampler`. The images of a class are shuffled and split into groups. The classes of a batch are drawn with probability
+    proportional to their remaining groups, so nearly every image occurs once per epoch even if class sizes differ. A group that is too
+    small is filled with other images of its class; a class of fewer than images_per_class images repeats them. `repeat` differs for each
+    occurrence of an image in an epoch, so each copy is augmented differently. Equal copies would always be the nearest pairs.
 
     Args:
         targets: Class of each image, in [0, number of classes).
-        batch_size: Images a step and process, a multiple of `images_per_class`.
+        batch_size: Images per step and process, a multiple of `images_per_class`.
         images_per_class: Images of a class in a batch.
         seed: Seed of the run.
         rank: This process, in [0, world).
@@ -113,11 +112,11 @@ class BalancedSampler(EpochSampler):
         order: list[tuple[int, int]] = []
         occurrences: Counter[int] = Counter()
         for batch in range(batches):
-            left = torch.tensor([len(dealt) for dealt in groups])
-            if (left > 0).sum() < self.classes_per_batch:  # at the start, and where the last groups are of too few classes
-                for dealt, members in zip(groups, self.members, strict=True):
-                    dealt.extend(self._deal(members, generator))
-                left = torch.tensor([len(dealt) for dealt in groups])
+            left = torch.tensor([len(remaining) for remaining in groups])
+            if (left > 0).sum() < self.classes_per_batch:  # at the start, and when too few classes have groups left
+                for remaining, members in zip(groups, self.members, strict=True):
+                    remaining.extend(self._split(members, generator))
+                left = torch.tensor([len(remaining) for remaining in groups])
             drawn = torch.multinomial(left.float(), self.classes_per_batch, generator=generator).tolist()
             for index in torch.cat([groups[index].pop() for index in drawn]).tolist():
                 if batch % self.world == self.rank:
@@ -125,8 +124,8 @@ class BalancedSampler(EpochSampler):
                 occurrences[index] += 1
         return order
 
-    def _deal(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """A class's images in random groups of `images_per_class`."""
+    def _split(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Split a class's images into random groups of `images_per_class`."""
         size = self.images_per_class
         shuffled = members[torch.randperm(len(members), generator=generator)]
         repeats = -(-size // len(members)) + 1

@@ -1,4 +1,4 @@
-"""Randomness as a function of named numbers, so that a run resumes bit for bit whatever the number of workers."""
+"""Seeds derived from integers, so that a resumed run is bit-identical with any number of workers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def derive_seed(*parts: int) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, the global CPU generators of Python, numpy and torch start from `seed`.
+    """Seed the global CPU generators of Python, numpy and torch inside the block.
 
-    Afterwards they go on as if nothing had happened.
+    Their previous states are restored afterwards.
 
     Args:
         seed: In [0, 2**63).
     """
     python, legacy = random.getstate(), np.random.get_state()
-    # the generator itself and not torch.manual_seed, which would seed the accelerators too
+    # not torch.manual_seed, which also seeds the accelerators
     generator = torch.default_generator
     state = generator.get_state()
     random.seed(seed)

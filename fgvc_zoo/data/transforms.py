@@ -1,4 +1,4 @@
-"""Pictures to tensors and back. timm's pipelines, plus the square resize and random crop that the papers train with."""
+"""Images to tensors and back: timm's pipelines, plus the square resize and random crop of the papers."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _LONGEST_ASPECT = 32
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training picture is varied.
+    """Augmentation of training images.
 
     Attributes:
-        scale: Smallest and largest area of a 'resized_crop', as fractions of the picture, in (0, 1].
+        scale: Smallest and largest area of a 'resized_crop', as fractions of the image's, in (0, 1].
         ratio: Smallest and largest width / height of a 'resized_crop'.
         hflip: Probability of a horizontal flip.
-        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. Three numbers are
-            one for each. timm leaves it out beside `auto_augment`.
+        color_jitter: Largest relative change of brightness, contrast and saturation; 0 for none. Three numbers are one for each. timm
+            ignores it if `auto_augment` is set.
         auto_augment: timm policy such as 'rand-m9-mstd0.5-inc1'; None for none.
         random_erasing: Probability that a rectangle is erased (filled with the mean).
-        style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers': scale
-            the whole picture to a square of input size / 0.875, whatever its aspect, and cut a random square of the
-            input size; `scale` and `ratio` do not matter then. Its counterpart in evaluation is the crop mode 'squash'.
+        style: 'resized_crop' cuts a random area and scales it to the input size. 'resize_crop' is the papers' protocol: resize the whole
+            image to a square of input size / 0.875, ignoring its aspect ratio, and cut a random square of the input size. It ignores
+            `scale` and `ratio`. Evaluate such a model with the crop mode 'squash'.
 
     Raises:
         UserError: A value is out of range.
@@ -73,17 +73,17 @@ class Augmentation:
 def train_transform(
         input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str,
         augmentation: Augmentation) -> Transform:
-    """A random training transform. It draws from the global generators of Python, numpy and torch.
+    """A random training transform. It uses the global generators of Python, numpy and torch.
 
     Args:
         input_size: Side of the square result, in pixels.
         mean: Per channel, of values in [0, 1].
         std: Per channel, of values in [0, 1].
         interpolation: Name of a resampling filter, e.g. 'bicubic'.
-        augmentation: What varies.
+        augmentation: The settings.
 
     Returns:
-        A function from an RGB picture to a normalised float32 tensor (3, input_size, input_size).
+        A function from an RGB image to a normalised float32 tensor (3, input_size, input_size).
 
     Raises:
         UserError: The interpolation or the auto_augment policy is not known.
@@ -116,20 +116,18 @@ def eval_transform(
         crop_mode: str = 'center') -> Transform:
     """The deterministic transform of evaluation and prediction.
 
-    A picture more than 32 times as long as wide is first cut to its middle: scaled by its short side it would not fit
-    into memory.
+    An image more than 32 times as long as wide is first cropped to its middle, because resizing its short side could exhaust the memory.
 
     Args:
         input_size: Side of the square result, in pixels.
         mean: Per channel, of values in [0, 1].
         std: Per channel, of values in [0, 1].
         interpolation: Name of a resampling filter, e.g. 'bicubic'.
-        crop_pct: The picture is scaled to input_size / crop_pct before the central crop; in (0, 1].
-        crop_mode: 'center' scales the short side, 'squash' both sides (the aspect is lost), 'border' the long side and
-            pads.
+        crop_pct: The image is resized to input_size / crop_pct before the central crop; in (0, 1].
+        crop_mode: 'center' resizes the short side, 'squash' both sides (ignoring the aspect ratio), 'border' the long side, and pads.
 
     Returns:
-        A function from an RGB picture to a normalised float32 tensor (3, input_size, input_size).
+        A function from an RGB image to a normalised float32 tensor (3, input_size, input_size).
 
     Raises:
         UserError: A name is not known, or crop_pct is out of range.
@@ -144,7 +142,7 @@ def eval_transform(
 
 
 def inverse_normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """A normalised tensor as a picture.
+    """Convert a normalised tensor to an image.
 
     Args:
         tensor: (C, H, W), normalised with `mean` and `std`.

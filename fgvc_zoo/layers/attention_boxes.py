@@ -11,7 +11,7 @@ from fgvc_zoo.layers.components import largest_component
 
 
 def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: int, width: int) -> Tensor:
-    """The tight box around where a map is strong.
+    """The tight box around the region where a map is strong.
 
     The map is enlarged bilinearly to height x width pixels; the region is where it reaches threshold times its maximum.
 
@@ -27,7 +27,7 @@ def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: 
         positive maximum gives the whole image.
     """
     region = _region(attention, threshold, height, width)
-    # where nothing is strong, everything is the object
+    # a map without a strong region gives the whole image
     region = region | ~region.flatten(1).any(1)[:, None, None]
     left, right = _extent(region.any(1))
     top, bottom = _extent(region.any(2))
@@ -81,7 +81,7 @@ def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
 @register_notrace_function
 def object_box(
         attention: Tensor, height: int, width: int, threshold: float = 0.1, padding: float = 0.05, connected: bool = False) -> Tensor:
-    """The box of the mean over the attention maps: where two-pass inference looks again.
+    """The box of the mean over the attention maps, which the second forward pass of inference sees enlarged.
 
     Args:
         attention: (B, M, h, w).
@@ -89,8 +89,8 @@ def object_box(
         width: Width of the image in pixels.
         threshold: Fraction of the mean map's maximum.
         padding: Margin on each side, as a fraction of the image's sides.
-        connected: Take only the largest connected region, as class activation maps are made into boxes (WS-BAN), instead of
-            everything above the threshold (WS-DAN). What is connected is decided on the map's own cells.
+        connected: Take only the largest connected region, as for class activation maps (WS-BAN), instead of everything above the
+            threshold (WS-DAN). Connectivity is computed at the map's own resolution.
 
     Returns:
         Boxes (B, 4) as `attention_box`.
@@ -100,16 +100,16 @@ def object_box(
         return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
     level = threshold * mean.flatten(1).amax(1)
     strong = (mean >= level[:, None, None]) & (level > 0)[:, None, None]
-    # the region and the weak cells around it, into which enlarging spreads it: weak cells elsewhere may be little below the level
+    # keep one more cell around the region, because bilinear enlarging spreads it by one; cells elsewhere may be just below the level
     around = F.max_pool2d(largest_component(strong).float(), 3, 1, 1) > 0
     kept = torch.where(around, mean, torch.zeros_like(mean))
-    # the largest region need not hold the highest peak, so the level is given as a fraction of its own
+    # the largest region need not hold the map's maximum, so the level is passed as a fraction of the region's own maximum
     peak = kept.flatten(1).amax(1)
     return attention_box(kept, level / peak.clamp(min=1e-12), padding, height, width)
 
 
 def sample_maps(attention: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw one map an image with probability proportional to the square root of its mean (the authors' code).
+    """Draw one map per image with probability proportional to the square root of its mean (the authors' code).
 
     Args:
         attention: (B, M, h, w). NaN and negative values count as 0; if every map is 0 the draw is uniform.
@@ -160,7 +160,7 @@ def attention_drop(
 ) -> Tensor:
     """Attention dropping (WS-DAN equation 9): each image with the region of one of its maps set to 0.
 
-    An image whose region is everything (a constant map) or nothing (a zero map) stays as it is.
+    An image is returned unchanged if its region is everything (a constant map) or nothing (a zero map).
 
     Args:
         images: (B, C, H, W), normalised.

@@ -46,12 +46,12 @@ def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 
         pool: 'avg' (the authors' code) or 'max' (the paper's figure).
 
     Returns:
-        (B, M, C), float32 at least, whatever autocast says: sums of half precision products overflow.
+        (B, M, C), float32 or float64, also under autocast, because sums of half precision products overflow.
     """
-    if not torch.jit.is_scripting():  # TorchScript has no autocast to leave, nor has the meta device
+    if not torch.jit.is_scripting():  # TorchScript and the meta device have no autocast
         device = features.device.type
         if torch.amp.is_autocast_available(device):
-            with torch.autocast(device, enabled=False):  # it would cast the matrix product down again
+            with torch.autocast(device, enabled=False):  # autocast would run the matrix product in half precision
                 return _pool(features, attention, pool)
     return _pool(features, attention, pool)
 
@@ -66,20 +66,20 @@ def _pool(features: Tensor, attention: Tensor, pool: str) -> Tensor:
 
 
 def signed_sqrt(x: Tensor, eps: float = 1e-12) -> Tensor:
-    """sign(x) * sqrt(|x| + eps): evens out bursty products, keeps their sign.
+    """sign(x) * sqrt(|x| + eps): reduces the range of products and keeps their sign.
 
-    At x = 0 the value and the gradient are 0 (sign(0) = 0); near it the slope is at most 1 / (2 sqrt(eps)).
+    At x = 0 the value and the gradient are 0 (sign(0) = 0). Near 0 the gradient is at most 1 / (2 sqrt(eps)).
 
     Args:
-        x: Any shape, float32 or float64: eps vanishes in half precision.
-        eps: Bounds the slope.
+        x: Any shape, float32 or float64. In half precision eps would round to 0.
+        eps: Bounds the gradient.
     """
     return x.sign() * (x.abs() + eps).sqrt()
 
 
 @register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype and device
 def attention_embedding(features: Tensor, attention: Tensor, pool: str = 'avg') -> Tensor:
-    """The part features of an image as one unit vector: pooled, signed root, L2 over all M * C entries jointly.
+    """The part features of an image as one unit vector: pooling, signed square root, L2 norm over all M * C entries.
 
     Args:
         features: (B, C, H, W).
@@ -87,7 +87,7 @@ def attention_embedding(features: Tensor, attention: Tensor, pool: str = 'avg') 
         pool: As in `bilinear_attention_pooling`.
 
     Returns:
-        (B, M * C), float32 at least, of length 1; of length 0 where every product is 0.
+        (B, M * C), float32 or float64, of length 1, or 0 if every product is 0.
     """
     parts = signed_sqrt(bilinear_attention_pooling(features, attention, pool)).flatten(1)
     return nn.functional.normalize(parts, dim=1)

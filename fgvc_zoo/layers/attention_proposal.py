@@ -1,7 +1,7 @@
-"""Where to look closer: square proposals and crops that gradients reach (RA-CNN: Fu et al., CVPR 2017, section 3).
+"""Square proposals and differentiable crops (RA-CNN: Fu et al., CVPR 2017, section 3).
 
-A square is (t_x, t_y, t_l): its centre and half its side in unit coordinates of the image that it lies in, so that t_l = 1/2 is all of
-it. On an image that is not square the region keeps the image's aspect.
+A square is (t_x, t_y, t_l): its centre and half its side, in unit coordinates of the image that it lies in. t_l = 1/2 is the whole image.
+In an image that is not square, the region has the image's aspect ratio.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fgvc_zoo.layers.attention_boxes import attention_box, crop_boxes
 
 
 class AttentionProposal(nn.Module):
-    """Attention proposal network: a map's most useful square.
+    """Attention proposal network: proposes a square of a feature map.
 
     Map (B, in_channels, h, w) -> squares (B, 3), float32 at least: pool to a grid, FC, tanh, FC, smooth bounds (`bound_squares`).
 
@@ -23,9 +23,9 @@ class AttentionProposal(nn.Module):
 
     Args:
         in_channels: Channels of the map.
-        grid: The map is averaged to grid x grid cells, which makes any map fit.
-        channels: A 1x1 convolution first reduces the channels to this many. 0 has the FC see all of them, as in the public network
-            definition; that is 512 * 14 * 14 * 1024 = 103 million weights for VGG-19 with a grid of 14 and a width of 1024.
+        grid: The map is averaged to grid x grid cells, so maps of any size are accepted.
+        channels: A 1x1 convolution first reduces the channels to this many. 0 leaves it out, as in the public network definition; the
+            first FC then has 512 * 14 * 14 * 1024 = 103 million weights for VGG-19 with a grid of 14 and a width of 1024.
         width: Outputs of the first FC.
     """
 
@@ -57,9 +57,9 @@ class AttentionProposal(nn.Module):
 
 @register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype
 def bound_squares(raw: Tensor) -> Tensor:
-    """Any numbers -> squares inside the image: t_l = 1/6 + sigmoid(r_l) / 3, t_x = t_l + (1 - 2 t_l) sigmoid(r_x), t_y likewise.
+    """Map real numbers to squares inside the image: t_l = 1/6 + sigmoid(r_l) / 3, t_x = t_l + (1 - 2 t_l) sigmoid(r_x), t_y likewise.
 
-    The bounds are smooth, so that there is a gradient wherever a square lies.
+    The bounds are smooth, so the gradient is never cut off.
 
     Args:
         raw: (B, 3), in the order (x, y, l).
@@ -75,7 +75,7 @@ def bound_squares(raw: Tensor) -> Tensor:
 
 
 def nested_squares(parents: Tensor, children: Tensor) -> Tensor:
-    """Squares (B, 3) in coordinates of their parents -> in coordinates of the image that the parents (B, 3) lie in."""
+    """Convert squares (B, 3) from coordinates of their parents (B, 3) to coordinates of the image that the parents lie in."""
     side = 2 * parents[:, 2:]
     corner = parents[:, :2] - parents[:, 2:]
     return torch.cat([corner + side * children[:, :2], side * children[:, 2:]], 1)
@@ -112,30 +112,28 @@ def attended_crop(
         mask_gradient_only: bool = True,
         masked: bool = True,
 ) -> Tensor:
-    """A square of each image, multiplied by its soft box mask and enlarged bilinearly; the squares get gradients.
+    """Crop a square of each image, enlarge it bilinearly and multiply it by a soft box mask. Differentiable in the squares.
 
-    The mask is evaluated where the enlarged image is sampled. Its coordinates are those of the square's parent, so `steepness` means
-    the same at every scale: with k = 10, it rises from 1/2 at an edge to about 3/4 a tenth of the parent's side further in.
+    The mask is evaluated at the sampled positions, in coordinates of the square's parent. So `steepness` means the same at every scale:
+    with k = 10 the mask rises from 1/2 at an edge to about 3/4 at a tenth of the parent's side further in.
 
-    Squares learn through the mask: the samples are held, and the mask alone moves over them, so a square is drawn, from as far as the
-    mask is soft, to where more of the image lowers the loss. With `mask_gradient_only=False` the gradient is the whole derivative,
-    through the samples too. That one feels what differs between neighbouring pixels and is many times larger, but it says next to
-    nothing about what the loss does when a square moves by more than a pixel (`benchmarks/accuracy/box_gradients.py` compares both with
-    finite differences).
+    The gradient flows through the mask only and moves the square toward useful pixels. With `mask_gradient_only=False` it is the full
+    derivative, which also flows through the sampled pixels. The full derivative is many times larger and dominated by differences between
+    neighbouring pixels. It hardly predicts how the loss changes when a square moves by more than a pixel
+    (`benchmarks/accuracy/box_gradients.py` compares both with finite differences).
 
-    Both are signed. The Caffe layer that is in circulation follows a fixed rule instead: the box moves to where the loss is
-    sensitive, whichever way, and a constant force shrinks it.
+    The public Caffe layer uses a hand-written gradient instead: it ignores the sign of the loss gradient, and it always shrinks the box.
 
     Args:
         images: (B, C, H, W), floating point.
         squares: (B, 3): centre and half side, in unit coordinates of their parents.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
-        steepness: k > 0, per unit of the parent's side. The larger, the sharper; 1000 cuts hard.
+        steepness: k > 0, per unit of the parent's side. A larger k gives a sharper mask; 1000 is a hard crop.
         parents: Squares (B, 3) of the images that `squares` lie in; the whole images if None.
         mask_gradient_only: See above.
-        masked: False leaves the mask out of the values and keeps its gradients: what a square shows is not dimmed towards its edges, but
-            the gradients are those of a dimmed one, and agree far less with finite differences.
+        masked: False returns the crop without the mask but keeps the mask's gradients. The crop is then not darker towards its edges, but
+            the gradients agree much less with finite differences.
 
     Returns:
         (B, C, height, width) in the images' dtype.
@@ -165,25 +163,25 @@ def _pixel_centers(count: int, like: Tensor) -> Tensor:
 
 @register_notrace_function
 def response_map(features: Tensor) -> Tensor:
-    """How strongly a map responds at each position: the mean magnitude over channels, (B, C, h, w) -> (B, h, w), float32, >= 0.
+    """Mean absolute value over channels: (B, C, h, w) -> (B, h, w), float32, >= 0.
 
-    Magnitudes, so that signed maps have a response too; for maps behind a ReLU this is the mean.
+    Absolute values, because some backbones have signed maps. After a ReLU this is the mean.
     """
     return features.float().abs().mean(1)
 
 
 def peak_squares(features: Tensor, half: float = 0.25) -> Tensor:
-    """Where a proposal network starts from: of all squares of one size inside the image, that of the highest mean response.
+    """Of all squares of one size inside the image, the one with the highest mean response: a first target for a proposal network.
 
-    The highest single response marks a detail, often at one end of the object; the highest of a square's size is better centred. Squares
-    begin and end at quarters of the map's cells.
+    The position of the highest single response is often at one end of the object; a mean over a square is better centred. Squares are
+    aligned to quarters of the map's cells.
 
     Args:
         features: Maps (B, C, h, w).
         half: Half side, in unit coordinates.
 
     Returns:
-        (B, 3), float32, without gradient; of equal ones the first in reading order.
+        (B, 3), float32, without gradient. Ties go to the first in row-major order.
     """
     fine = response_map(features.detach())[:, None].repeat_interleave(4, 2).repeat_interleave(4, 3)
     height, width = fine.shape[2:]
@@ -197,15 +195,15 @@ def peak_squares(features: Tensor, half: float = 0.25) -> Tensor:
 
 
 def extent_squares(features: Tensor, threshold: float = 0.3) -> Tensor:
-    """Squares as large as the object: around where a map responds with at least `threshold` of its maximum.
+    """Squares around the region whose response is at least `threshold` times the maximum: about the size of the object.
 
     Args:
         features: Maps (B, C, h, w).
         threshold: Fraction of the maximum response, in (0, 1).
 
     Returns:
-        (B, 3), float32, without gradient: the smallest square around that region, moved inside the image; half sides in [1/6, 1/2] as
-        `bound_squares` can propose them.
+        (B, 3), float32, without gradient: the smallest square around that region, moved inside the image. Half sides are in [1/6, 1/2],
+        the range of `bound_squares`.
     """
     response = response_map(features.detach())
     boxes = attention_box(response, torch.tensor(threshold, device=response.device), 0.0, 4 * response.shape[1], 4 * response.shape[2])
@@ -216,7 +214,7 @@ def extent_squares(features: Tensor, threshold: float = 0.3) -> Tensor:
 
 @register_notrace_function
 def paste_maps(maps: Tensor, squares: Tensor, height: int, width: int) -> Tensor:
-    """Maps of enlarged squares, put back where they were cut out.
+    """Paste maps of enlarged squares back to their place in the image.
 
     Args:
         maps: (B, h, w), each over the whole of its square.
@@ -236,7 +234,7 @@ def paste_maps(maps: Tensor, squares: Tensor, height: int, width: int) -> Tensor
 
 @register_notrace_function
 def joint_descriptor(descriptors: list[Tensor], length: float = 10.0) -> Tensor:
-    """Descriptors (B, C) of S scales, each normalised to `length`, so that no scale outweighs the others -> (B, S * C) in their dtype."""
+    """Concatenate descriptors (B, C) of S scales, each normalised to `length` so that all have equal weight: (B, S * C), same dtype."""
     joint = []
     for descriptor in descriptors:
         joint.append(length * F.normalize(descriptor if descriptor.dtype == torch.float64 else descriptor.float(), dim=1))

@@ -12,15 +12,15 @@ from torch.nn import functional as F
 def largest_component(mask: Tensor) -> Tensor:
     """Keep the component with the most cells; neighbours share a side or a corner.
 
-    Labels flow to larger labels (FastSV, Zhang et al. 2020): a cell's label is the index of a cell of its component; in every round
-    each cell takes the largest label around it, passes it on to the cell that it was labelled with, and follows its label one step
-    further. That needs logarithmically many rounds where spreading from cell to cell would need as many as the longest way is long.
+    Label propagation with pointer jumping (FastSV, Zhang et al. 2020). A cell's label is the index of a cell of its component. In every
+    round each cell takes the largest label of its neighbours, writes it to the cell that its old label names, and then takes the label of
+    the cell that its new label names. This takes O(log n) rounds instead of O(longest path).
 
     Args:
         mask: (B, h, w), bool.
 
     Returns:
-        (B, h, w), bool. Among components of equal size the one that ends first in reading order; nothing where nothing is True.
+        (B, h, w), bool. Ties go to the component whose last cell comes first in row-major order. All False for an empty mask.
     """
     batch, height, width = mask.shape
     cells = height * width

@@ -1,4 +1,4 @@
-"""One squeeze, several excitations: every branch weighs the channels in its own way (OSME: Sun et al., arXiv 1806.05372)."""
+"""One squeeze, multiple excitations: every branch has its own channel weights (OSME: Sun et al., arXiv 1806.05372)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fgvc_zoo._errors import UserError
 
 
 class ParallelLinear(nn.Module):
-    """P linear layers side by side: (B, P, in_features) -> (B, P, out_features).
+    """P independent linear layers: (B, P, in_features) -> (B, P, out_features).
 
     Args:
         count: P.
@@ -36,7 +36,7 @@ class ParallelLinear(nn.Module):
 
 
 class MultiExcitation(nn.Module):
-    """m_p = sigmoid(W2_p relu(W1_p z)): P channel weightings from one squeezed map.
+    """m_p = sigmoid(W2_p relu(W1_p z)): P sets of channel weights from one squeezed map.
 
     Squeezed maps (B, channels) -> excitations (B, count, channels), in (0, 1).
 
@@ -67,14 +67,14 @@ class MultiExcitation(nn.Module):
 
 
 class FlattenedMaps(nn.Module):
-    """A map (B, C, height, width) weighed by each of its excitations (B, P, C), as vectors (B, P, C * height * width).
+    """A map (B, C, height, width) times each of its excitations (B, P, C), flattened: (B, P, C * height * width).
 
     Args:
-        height: Height in cells that whatever reads the vectors is tied to.
-        width: Width in cells.
+        height: Height of the map in cells; the layer after this one is made for it.
+        width: Width of the map in cells.
 
     Raises:
-        UserError: A map of another size comes.
+        UserError: The map has another size.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -88,7 +88,7 @@ class FlattenedMaps(nn.Module):
 
 
 @register_notrace_function  # a leaf for symbolic tracing, which cannot follow a choice by size
-def require_size(features: Tensor, height: int, width: int) -> None:  # a name with an underscore would not be a leaf
+def require_size(features: Tensor, height: int, width: int) -> None:  # no underscore: private functions do not become leaves
     if not torch.jit.is_scripting() and features.shape[2:] != (height, width):
         raise UserError(f"branch_pool 'flatten' is tied to maps of {height}x{width} cells and the input gives one of "
                         f"{features.shape[2]}x{features.shape[3]}: use another input size, set map_size, or choose branch_pool 'avg'")

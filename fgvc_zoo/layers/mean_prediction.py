@@ -1,4 +1,4 @@
-"""How several predictions of one image become one (WS-DAN and WS-BAN: two passes; RA-CNN: scales)."""
+"""The mean of several predictions of one image (the passes of WS-DAN and WS-BAN, the scales of RA-CNN)."""
 
 import math
 
@@ -9,11 +9,10 @@ from torch import Tensor
 def mean_prediction(logits: list[Tensor]) -> Tensor:
     """Log of the mean of several predictions' probabilities.
 
-    The mean of probabilities, not of logits: the two rank classes differently. Computed in float32 and in log space, so that no
-    probability underflows.
+    Probabilities are averaged, not logits; the two can rank classes differently. Computed in float32 and in log space to avoid underflow.
 
     Args:
-        logits: Logits (B, K) of each prediction.
+        logits: (B, K) for each prediction.
 
     Returns:
         Log probabilities (B, K) in the logits' dtype.

@@ -1,4 +1,4 @@
-"""Two images looked at together: mutual vector, gates, residual interaction (API-Net: Zhuang et al., arXiv 2002.10191)."""
+"""Pairwise interaction of two images: mutual vector, gates, residual attention (API-Net: Zhuang et al., arXiv 2002.10191)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Pairs(NamedTuple):
-    """Which images are looked at together: R ordered pairs.
+    """R ordered pairs of images of a batch.
 
     Attributes:
-        images: Anchor and partner as positions in the batch, (R, 2) int64.
-        valid: Which pairs are what they should be, (R,) bool; the others only keep the shape.
+        images: Batch indices of anchor and partner, (R, 2) int64.
+        valid: Whether a partner of the required class exists, (R,) bool. Pairs that are not valid are placeholders.
     """
 
     images: Tensor
@@ -22,11 +22,11 @@ class Pairs(NamedTuple):
 
 @torch.no_grad()
 def nearest_pairs(features: Tensor, targets: Tensor) -> Pairs:
-    """Every image with the nearest other image of its class, and with the nearest image of another class.
+    """Pair every image with the nearest other image of its class, and with the nearest image of another class.
 
-    Pairs are ordered, anchor first; two images that are each other's nearest make two pairs. Nearest by the Euclidean distance in
-    float32, computed from differences, so that equal features are at distance 0; the first of equally near images counts. An image
-    alone in its class has no pair within it, and a batch of a single class none across classes: those are marked as not valid.
+    Pairs are ordered, anchor first; two images that are each other's nearest make two pairs. The distance is Euclidean, in float32 at
+    least, computed from differences so that equal features have distance 0. Ties go to the first image. Pairs without a candidate (an image
+    alone in its class, or a batch of a single class) are marked as not valid.
 
     Args:
         features: (B, C); no gradient flows to them.
@@ -40,23 +40,23 @@ def nearest_pairs(features: Tensor, targets: Tensor) -> Pairs:
     distance = torch.cdist(features, features, compute_mode='donot_use_mm_for_euclid_dist')
     same = targets[:, None] == targets
     self_pairs = torch.eye(count, dtype=torch.bool, device=targets.device)
-    wanted = torch.stack([same & ~self_pairs, ~same])  # (2, B, B)
-    partner = distance.masked_fill(~wanted, torch.inf).argmin(2, keepdim=True)
-    # where a row is all infinite, argmin names some image that was not wanted
-    valid = wanted.gather(2, partner)
+    candidates = torch.stack([same & ~self_pairs, ~same])  # (2, B, B)
+    partner = distance.masked_fill(~candidates, torch.inf).argmin(2, keepdim=True)
+    # a row without candidates is all infinite, and argmin then returns an image that is none
+    valid = candidates.gather(2, partner)
     anchor = torch.arange(count, device=targets.device).repeat(2)
     return Pairs(torch.stack([anchor, partner.flatten()], 1), valid.flatten())
 
 
 def attentive_features(pairs: Tensor, mutual: Tensor, gated: Tensor | None = None) -> Tensor:
-    """Each image of a pair as its own and as the other's gate shows it (equations 2 to 6).
+    """Each image's features under its own gate and under the other image's gate (equations 2 to 6).
 
     g_i = sigmoid(x_m * x_i); x_i^self = x_i + x_i * g_i; x_i^other = x_i + x_i * g_j, the other image's gate.
 
     Args:
         pairs: x_1 and x_2, (R, 2, C).
         mutual: x_m, (R, C).
-        gated: What the gates are made from in place of x_1 and x_2, (R, 2, C).
+        gated: Features that the gates are computed from, (R, 2, C); `pairs` if None.
 
     Returns:
         (R, 2, 2, C): pair, image, [self, other], channel.
@@ -66,24 +66,23 @@ def attentive_features(pairs: Tensor, mutual: Tensor, gated: Tensor | None = Non
 
 
 def unit_size(vectors: Tensor) -> Tensor:
-    """Vectors (..., C) brought to a root mean square of 1; zeros stay zeros."""
+    """Scale vectors (..., C) to a root mean square of 1. Zero vectors stay zero."""
     return vectors * vectors.square().mean(-1, keepdim=True).clamp(min=1e-12).rsqrt()
 
 
 class PairwiseInteraction(nn.Module):
     """Pairs of feature vectors (R, 2, C) -> their attentive features (R, 2, 2, C), as `attentive_features`.
 
-    The mutual vector x_m = W_2 dropout(W_1 [x_1, x_2]) (equation 1) has no activation between its layers, as in the authors' code; it
-    depends on the order of the pair. Everything is computed in the dtype of the parameters whatever autocast says: an overflow in half
-    precision would meet a channel that is 0, and infinity times 0 is not a number.
+    The mutual vector x_m = W_2 dropout(W_1 [x_1, x_2]) (equation 1) has no activation between its layers, as in the authors' code, and
+    depends on the order of the pair. Autocast is off: half precision can overflow to infinity, and infinity times a zero channel is NaN.
 
     Args:
         channels: C.
         hidden: Width between the two layers; the authors' 512.
         drop_rate: Dropout between them; the authors' 0.5.
-        normalize: The mutual vector and the gates see x_1 and x_2 at a root mean square of 1. ResNet's pooled features are of about that
-            size. Where a backbone's are small (0.17 in EfficientNet-Lite0), x_m * x_i stays near 0 and every gate at 1/2, so that
-            an image's own and the other's gate show the same.
+        normalize: Scale x_1 and x_2 to a root mean square of 1 before the mutual vector and the gates are computed. ResNet's pooled
+            features have about that size. Smaller ones (0.17 in EfficientNet-Lite0) keep x_m * x_i near 0 and every gate near 1/2, so that
+            both gates of a pair select the same features.
     """
 
     def __init__(
@@ -105,6 +104,6 @@ class PairwiseInteraction(nn.Module):
     def forward(self, pairs: Tensor) -> Tensor:
         with torch.autocast(pairs.device.type, enabled=False):
             pairs = pairs.to(self.reduce.weight.dtype)
-            seen = unit_size(pairs) if self.normalize else pairs
-            mutual = self.expand(self.drop(self.reduce(seen.flatten(1))))
-            return attentive_features(pairs, mutual, seen)
+            scaled = unit_size(pairs) if self.normalize else pairs
+            mutual = self.expand(self.drop(self.reduce(scaled.flatten(1))))
+            return attentive_features(pairs, mutual, scaled)

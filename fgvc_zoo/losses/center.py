@@ -14,7 +14,7 @@ CENTER_RULES = ('ema', 'reference')
 def center_loss(embedding: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch of the squared distance between an embedding and its class's centre, scaled to unit length.
 
-    A centre that is still zero stays zero, so a class's first visit costs exactly 1 for a unit embedding.
+    A zero centre stays zero, so the first image of a class contributes exactly 1 if its embedding has unit length.
 
     Args:
         embedding: (B, D).
@@ -24,20 +24,20 @@ def center_loss(embedding: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar, float32 at least.
     """
-    wanted = F.normalize(centers.detach()[targets], dim=1)
+    center = F.normalize(centers.detach()[targets], dim=1)
     if embedding.dtype != torch.float64:
-        embedding, wanted = embedding.float(), wanted.float()
-    return (embedding - wanted).square().sum(1).mean()
+        embedding, center = embedding.float(), center.float()
+    return (embedding - center).square().sum(1).mean()
 
 
 @torch.no_grad()
 def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: float = 0.05, rule: str = 'ema') -> Tensor:
     """The centres after a batch.
 
-    `ema` is the paper's rule: c <- c + beta (f - c). A class with several images in the batch moves by the mean of their
-    differences. `reference` is what the authors' code and its ports compute: c <- c + beta (f - c / |c|), the last image of a
-    class in the batch counting. From a zero centre that keeps |c| = beta and c / |c| equal to the last embedding seen, so it pulls
-    each image to the previous one of its class rather than to a mean; the published accuracies come from it.
+    `ema` is the paper's rule: c <- c + beta (f - c). A class with several images in the batch moves by the mean of their differences.
+    `reference` is what the authors' code and its ports compute: c <- c + beta (f - c / |c|), with the last image of a class in the batch.
+    Starting from a zero centre, |c| stays equal to beta and c / |c| equal to the class's previous embedding. So it pulls each image to the
+    previous image of its class, not to a mean. The published accuracies come from this rule.
 
     Args:
         centers: (K, D).
@@ -50,7 +50,7 @@ def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: fl
         New centres (K, D).
 
     Raises:
-        UserError: The rule does not exist.
+        UserError: The rule is not known.
     """
     check_choice('center_rule', rule, CENTER_RULES)
     embedding = embedding.to(centers.dtype)
@@ -60,6 +60,6 @@ def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: fl
         return centers + beta * total / count.clamp(min=1)[:, None]
     order = torch.arange(len(targets), device=targets.device)
     last = torch.full_like(centers[:, 0], -1, dtype=torch.long).scatter_reduce_(0, targets, order, 'amax')
-    seen = (last >= 0)[:, None]
+    in_batch = (last >= 0)[:, None]
     moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
-    return torch.where(seen, moved, centers)
+    return torch.where(in_batch, moved, centers)

@@ -44,7 +44,7 @@ class MAMCTerms(NamedTuple):
 
 
 def attention_sets(targets: Tensor, num_attentions: int) -> AttentionSets:
-    """The paper's four sets for every anchor at once; together they hold every feature but the anchor itself.
+    """The paper's four sets for all anchors. Together they hold every feature except the anchor itself.
 
     Args:
         targets: (B,), int64.
@@ -71,29 +71,29 @@ def mamc_loss(features: Tensor, targets: Tensor, normalization: str = 'per_posit
         SADC: positives same attention, different class   negatives different attention, different class
         DASC: positives different attention, same class   negatives different attention, different class
 
-    A feature is never its own positive. An anchor without positives or without negatives contributes zero. Any number of
-    images a class is allowed. Computed in float32 whatever autocast says, without leaving log space.
+    A feature is never its own positive. An anchor without positives or without negatives contributes zero. Classes may have any number of
+    images. Computed in float32 or float64, also under autocast, and in log space.
 
     Args:
         features: f (B, P, D).
         targets: (B,), int64.
-        normalization: What each term's sum is divided by. 'per_pair' is the paper's 1 / N for its batch of N pairs; N = B / 2 here.
+        normalization: What each term's sum is divided by. 'per_pair' is the paper's 1 / N for a batch of N pairs; here N = B / 2.
             The sum runs over 2 N P anchors, and every image of another class is a positive of SADC, so the value grows with P and with the
-            batch: SADC is 120 log 31 = 412 for equal features of 16 pairs and P = 2. 'per_positive' divides by the term's (anchor,
-            positive) pairs: log 31 = 3.4 there, about the size of a cross-entropy.
+            batch: for equal features, 16 pairs and P = 2, SADC is 120 log 31 = 412. 'per_positive' divides by the number of (anchor,
+            positive) pairs of the term. The same example gives log 31 = 3.4, about the size of a cross-entropy.
 
     Raises:
-        UserError: The normalization does not exist.
+        UserError: The normalization is not known.
     """
     check_choice('normalization', normalization, NORMALIZATIONS)
     images, attentions, _ = features.shape
     sets = attention_sets(targets, attentions)
-    with torch.autocast(features.device.type, enabled=False):  # it would cast the matrix product down again
+    with torch.autocast(features.device.type, enabled=False):  # autocast would run the matrix product in half precision
         rows = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
         similarity = rows @ rows.T
 
         def term(positive: Tensor, negative: Tensor) -> Tensor:
-            # the lowest number instead of -inf: an anchor without negatives then costs log(1 + 0), and its gradient is 0, not NaN
+            # the lowest number instead of -inf: an anchor without negatives then contributes log(1 + 0), and its gradient is 0, not NaN
             lowest = torch.finfo(similarity.dtype).min
             repulsion = similarity.masked_fill(~negative, lowest).logsumexp(1, keepdim=True)
             total = F.softplus(repulsion - similarity).masked_fill(~positive, 0.0).sum()

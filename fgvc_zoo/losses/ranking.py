@@ -1,4 +1,4 @@
-"""Ranking of scores: one prediction must be surer of the true class than another by a margin."""
+"""Ranking losses: one prediction must assign the true class a higher probability than another, by a margin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def true_class_probability(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: (..., K).
-        targets: (...), int64 in [0, K); negative ones stand for rows that do not count and get class 0's probability.
+        targets: (...), int64 in [0, K). Negative targets are ignored: their rows get the probability of class 0.
 
     Returns:
         (...), in [0, 1], float32 at least.
@@ -23,34 +23,34 @@ def true_class_probability(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def score_ranking_loss(own: Tensor, other: Tensor, targets: Tensor, margin: float = 0.05) -> Tensor:
-    """Score ranking regularisation (API-Net: Zhuang et al., arXiv 2002.10191, section 3): what an image's own gate shows beats the other's.
+    """Score ranking regularisation (API-Net: Zhuang et al., arXiv 2002.10191, section 3): an image's own gate must beat the other image's.
 
-    Mean over the rows that count of max(0, p_other - p_own + margin), p the softmax probability of the true class.
+    Mean of max(0, p_other - p_own + margin) over the rows, where p is the softmax probability of the true class.
 
     Args:
         own: Logits (..., K) of features under the image's own gate.
         other: Logits (..., K) of the same features under the other image's gate.
-        targets: (...), int64 in [0, K); rows with a negative one do not count.
-        margin: Wanted lead of p_own, in [0, 1]; the authors' 0.05.
+        targets: (...), int64 in [0, K). Rows with a negative target are ignored.
+        margin: Required difference p_own - p_other, in [0, 1]; the authors' 0.05.
 
     Returns:
-        A scalar in [0, 1 + margin], float32 at least; 0 where no row counts.
+        A scalar in [0, 1 + margin], float32 at least; 0 if all rows are ignored.
     """
     lead = true_class_probability(own, targets) - true_class_probability(other, targets)
-    counts = targets >= 0
-    return (margin - lead).relu().masked_fill(~counts, 0.0).sum() / counts.sum().clamp(min=1)
+    used = targets >= 0
+    return (margin - lead).relu().masked_fill(~used, 0.0).sum() / used.sum().clamp(min=1)
 
 
 def inter_scale_ranking_loss(logits: Sequence[Tensor], targets: Tensor, margin: float = 0.05, detach_coarse: bool = True) -> Tensor:
-    """Inter-scale pairwise ranking (RA-CNN: Fu et al., CVPR 2017, section 3): each scale is surer of the true class than the one before.
+    """Inter-scale pairwise ranking (RA-CNN: Fu et al., CVPR 2017, section 3): each scale must beat the one before.
 
-    Mean over the batch of the sum over scales s of max(0, p_s - p_{s+1} + margin), p the softmax probability of the true class.
+    Mean over the batch of the sum over scales s of max(0, p_s - p_{s+1} + margin), where p is the softmax probability of the true class.
 
     Args:
-        logits: Of every scale from coarse to fine, (B, K) each.
+        logits: (B, K) for every scale, from coarse to fine.
         targets: (B,), int64 in [0, K).
-        margin: Wanted lead of the finer scale, in [0, 1].
-        detach_coarse: Take p_s as given, so that only raising p_{s+1} lowers the loss. Otherwise a worse coarse scale does so too.
+        margin: Required difference p_{s+1} - p_s, in [0, 1].
+        detach_coarse: No gradient to p_s, so that the loss falls only if p_{s+1} rises. Otherwise a worse coarse scale lowers it too.
 
     Returns:
         A scalar >= 0, float32 at least.

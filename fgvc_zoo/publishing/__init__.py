@@ -1,8 +1,7 @@
 """A trained model as a repository of the Hugging Face Hub: staged in a folder, published as one commit, checked after download.
 
-A staged folder holds what timm and transformers read (`model.safetensors`, `config.json`), what people read (`README.md`, the card;
-`labels.txt`) and what shows that it is what it says: `result.json` (the measured figures), `recipe.yaml`, `golden.safetensors` (the logits
-of a fixed image) and `checksums.json`.
+A staged folder holds `model.safetensors` and `config.json` for timm and transformers, the model card `README.md`, the class names
+`labels.txt`, the measured figures `result.json`, `recipe.yaml`, the logits of a fixed image `golden.safetensors`, and `checksums.json`.
 """
 
 from fgvc_zoo.publishing.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage

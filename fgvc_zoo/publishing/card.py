@@ -1,4 +1,4 @@
-"""README.md of a repository: metadata for the Hub, and a text drawn from the result files."""
+"""The model card: metadata for the Hub, and a text made from the result files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fgvc_zoo.models import Paper
 
 OPPONENTS = dict(plain='plain fine-tuning', baseline='baseline')
 TEMPLATE = Path(__file__).with_name('card.md.jinja')
-# what the Hub knows by name; other licences are 'other' with the sentence as given
+# licences that the Hub knows; any other is 'other', with its text in license_name
 _LICENSES = ('apache-2.0', 'mit', 'bsd-2-clause', 'bsd-3-clause', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0')
 _FIGURES = (('top1', 'top-1'), ('top5', 'top-5'), ('mean_per_class', 'mean per class'))
 
@@ -22,20 +22,20 @@ _FIGURES = (('top1', 'top-1'), ('top5', 'top-5'), ('mean_per_class', 'mean per c
 def render_card(
         repo_id: str, config: dict[str, Any], record: dict[str, Any], opponents: dict[str, dict[str, Any]], license: str, about: str,
         picture: str, rounded: bool, files: list[str], paper: Paper | None = None, package: str = 'fgvc-zoo') -> str:
-    """The text of `card.md.jinja`.
+    """Render `card.md.jinja`.
 
     Args:
         repo_id: 'ORG/NAME'.
-        config: Of the model: config.json.
-        record: Its result file.
+        config: The model's config.json.
+        record: The model's result file.
         opponents: Result files to compare with: 'plain' (plain fine-tuning in the papers' protocol) and 'baseline' (tuned), if there are.
-        license: Of the weights.
-        about: What it was trained on, in words; may be empty.
+        license: Licence of the weights.
+        about: The training data, in words; may be empty.
         picture: Name of the picture in the repository, or ''.
-        rounded: The weights were measured in single precision and rounded to half precision after that.
+        rounded: Whether the weights were measured in single precision and then rounded to half precision.
         files: Names of the files in the repository.
-        paper: Of the method that it was trained with; None for the baseline.
-        package: The distribution that registers the model; '' if it is not known.
+        paper: The paper of the method that it was trained with; None for the baseline.
+        package: The distribution that registers the model; '' if unknown.
     """
     metrics = record['metrics']
     parts = [(f'its {name} prediction alone', value) for name, value in metrics.items()

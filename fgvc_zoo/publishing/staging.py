@@ -1,4 +1,4 @@
-"""The folder that becomes a repository: written from a run, and compared with its own checksums and golden logits."""
+"""Write the folder that becomes a repository, and check it against its checksums and golden logits."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def stage(
         full: bool = False,
         plain: Path | None = None,
 ) -> Path:
-    """Write the repository of a trained model into a folder; each file appears whole or not at all.
+    """Write the repository of a trained model into a folder. Every file is written atomically.
 
     Args:
         source: A run folder, or any folder with `config.json` (with `label_names`) and `model.safetensors`.
-        folder: Where to; files of an earlier staging are replaced.
+        folder: The folder to write; files of an earlier staging are replaced.
         repo_id: 'ORG/NAME', for the card.
-        license: Of the weights: an SPDX identifier, or a sentence.
-        about: What it was trained on, in words.
-        result: Its result file; `result.json` in `source` if None.
-        baseline: The result file of the baseline; `baseline.json` in `source` if there is one.
-        picture: PNG or JPEG of what it attended to; `attention.png` in `source` if there is one.
-        benchmark: 'ORG/DATASET' or 'ORG/DATASET:TASK' of the Hub whose leaderboard takes the accuracy (`.eval_results`).
-        full: Keep single precision weights; they are rounded to half precision otherwise.
-        plain: The result file of plain fine-tuning in the papers' protocol; `plain.json` in `source` if there is one.
+        license: Licence of the weights: an SPDX identifier, or a sentence.
+        about: The training data, in words.
+        result: The model's result file; None means `result.json` in `source`.
+        baseline: The result file of the baseline; None means `baseline.json` in `source`, if it exists.
+        picture: PNG or JPEG of the attention; None means `attention.png` in `source`, if it exists.
+        benchmark: 'ORG/DATASET' or 'ORG/DATASET:TASK' on the Hub, for its leaderboard (`.eval_results`).
+        full: Keep single precision weights instead of rounding them to half precision.
+        plain: The result file of plain fine-tuning in the papers' protocol; None means `plain.json` in `source`, if it exists.
 
     Returns:
         `folder`.
 
     Raises:
-        UserError: The licence, the labels or the result file are missing, the weights do not answer as those that were measured, half
-            precision cannot hold them, or the folder cannot be written.
+        UserError: The licence, the labels or the result file are missing, the weights are not those that were measured, they overflow in
+            half precision, or the folder cannot be written.
     """
     if not (license or '').strip():
         raise UserError("the weights need a licence: give --license, such as MIT, or in words what their training data's terms allow")
@@ -124,18 +124,18 @@ def stage(
 
 
 def is_staged(folder: Path) -> bool:
-    """Whether `stage` wrote it."""
+    """Whether `stage` wrote the folder."""
     return (folder / CHECKSUMS).is_file()
 
 
 def check(folder: Path) -> float:
-    """Compare a staged or downloaded folder with its checksums, and its model with the golden logits.
+    """Check a staged or downloaded folder against its checksums and its golden logits.
 
     Returns:
         The largest difference between golden logits.
 
     Raises:
-        UserError: A file is missing or damaged (all of them are named), or the model does not answer as it did.
+        UserError: Files are missing or damaged (the message names all of them), or the golden logits differ.
     """
     if not is_staged(folder):
         raise UserError(f"'{folder}' has no {CHECKSUMS}; it was not made by fgvc-zoo publish, so there is nothing to compare it with")
@@ -159,7 +159,7 @@ def check(folder: Path) -> float:
 
 
 def golden_logits(model: TimmModel) -> Tensor:
-    """How a model on the CPU answers the image of `golden_input`: (1, num_classes) float32."""
+    """Logits of a model on the CPU for the image of `golden_input`: (1, num_classes) float32."""
     chans, size, _ = model.pretrained_cfg['input_size']
     model.eval()
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def golden_logits(model: TimmModel) -> Tensor:
 
 def _golden_metadata(model: TimmModel) -> dict[str, str]:
     chans, size, _ = model.pretrained_cfg['input_size']
-    # one key: safetensors writes several in random order, so that staging again would change the file
+    # a single key, because safetensors writes several in random order and the file would not be reproducible
     return dict(input=f'fgvc_zoo.checkpoints.golden_input({size}), {chans} channels; channel c, row y, column x: '
                       'sin((9 + 4c) * y / (size - 1)) * cos((5 + 3c) * x / (size - 1)), float32, not normalised')
 
@@ -178,7 +178,7 @@ def _if_file(path: Path) -> Path | None:
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    """A result file with what a card needs."""
+    """Read a result file and check that it has all the fields that a card needs."""
     if not path.is_file():
         raise UserError(f"there is no result file '{path}': measure the model first (fgvc-zoo evaluate RUN --data ... --json {path}), or "
                         "give --result FILE")
@@ -194,7 +194,7 @@ def _read_result(path: Path) -> dict[str, Any]:
 
 
 def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> None:
-    """Whether these are the weights that were measured: by the golden logits in the record, or by the weights' checksum."""
+    """Check by golden logits, or else by checksum, that these are the weights that were measured."""
     if golden := record.get('golden'):
         logits = golden_logits(model)[0, :len(golden)]
         gap = (logits - torch.tensor(golden)).abs().max().item() if len(logits) == len(golden) else float('inf')
@@ -207,7 +207,7 @@ def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> N
 
 
 def _leaderboard_entry(record: dict[str, Any], benchmark: str) -> list[dict[str, Any]]:
-    """What `.eval_results` says: top-1 accuracy in percent on a dataset of the Hub."""
+    """The content of `.eval_results`: top-1 accuracy in percent on a dataset of the Hub."""
     dataset, _, task = benchmark.partition(':')
     if dataset.count('/') != 1 or not all(dataset.split('/')):
         raise UserError(f"'{benchmark}' is not a dataset of the Hub; write ORG/DATASET or ORG/DATASET:TASK")
@@ -224,7 +224,7 @@ def _check_comparable(record: dict[str, Any], baseline: dict[str, Any]) -> None:
 
 
 def _read_config(path: Path, num_classes: int) -> dict[str, Any]:
-    """A run's config.json, for timm and transformers, which computes in the precision of the weights unless `dtype` says otherwise."""
+    """A run's config.json for timm and transformers. `dtype` makes transformers compute in single precision with fp16 weights."""
     config = json.loads(path.read_text(encoding='utf-8'))
     labels = config.get('label_names') or []
     if len(labels) != num_classes:
@@ -234,7 +234,7 @@ def _read_config(path: Path, num_classes: int) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, full: bool) -> tuple[dict[str, Tensor], bool]:
-    """The weights as they are published, and whether that rounded them."""
+    """The weights to publish, and whether they were rounded."""
     state = load_file(path)
     if full:
         return state, False

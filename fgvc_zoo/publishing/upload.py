@@ -1,4 +1,4 @@
-"""A staged folder becomes one commit of a repository on the Hub."""
+"""Publish a staged folder as one commit of a repository on the Hub."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fgvc_zoo.publishing.staging import CHECKSUMS, OPTIONAL, WEIGHTS, check
 _WAITS = (1.0, 3.0)  # seconds before each retry of a call that huggingface_hub does not retry itself
 _LONGEST_WAIT = 30.0  # seconds; a longer Retry-After is an error
 
-Answer = TypeVar('Answer')
+Result = TypeVar('Result')
 
 
 class Published(NamedTuple):
     """What `publish` did.
 
     Attributes:
-        url: Of the repository.
-        revision: Id of the commit that holds the folder's files.
+        url: URL of the repository.
+        revision: Commit that holds the folder's files.
         changes: File name -> 'added', 'changed', 'removed' or 'unchanged'.
     """
 
@@ -38,10 +38,10 @@ class Published(NamedTuple):
 
 
 def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str, str]:
-    """What publishing would do: file name -> 'added', 'changed', 'removed' or 'unchanged'.
+    """Compare a staged folder with the Hub: file name -> 'added', 'changed', 'removed' or 'unchanged'.
 
     Raises:
-        UserError: The Hub cannot be asked.
+        UserError: The Hub cannot be reached or refuses.
     """
     with hub_errors(f"'{repo_id}' could not be compared"):
         try:
@@ -53,13 +53,13 @@ def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str
 
 
 def publish(folder: Path, repo_id: str, private: bool = False, revision: str | None = None, tag: str | None = None) -> Published:
-    """Put a staged folder on the Hub as one commit that holds only what changed; no commit when nothing did.
+    """Publish a staged folder as one commit with the changed files. No change, no commit.
 
-    Until that commit the published revision stays as it was, so an interrupted publishing is simply repeated. Files that `stage` does
-    not know are left alone.
+    The published revision does not change before that commit, so an interrupted call can be repeated. Files in the repository that `stage`
+    does not write are kept.
 
     Args:
-        folder: What `stage` wrote.
+        folder: A folder written by `stage`.
         repo_id: 'ORG/NAME'; created if it does not exist.
         private: Create it private; an existing repository keeps its visibility.
         revision: Branch, created from main if it does not exist; main if None.
@@ -67,7 +67,7 @@ def publish(folder: Path, repo_id: str, private: bool = False, revision: str | N
 
     Raises:
         UserError: The folder is damaged or its card is for another repository, there is no token, the Hub refuses or cannot be reached,
-            somebody else published at the same time, or the tag marks another revision.
+            somebody else published at the same time, or the tag exists for another revision.
     """
     check(folder)
     if f'hf-hub:{repo_id}\'' not in (folder / 'README.md').read_text(encoding='utf-8'):
@@ -91,7 +91,7 @@ def publish(folder: Path, repo_id: str, private: bool = False, revision: str | N
 
 
 def _commit(api: HfApi, folder: Path, repo_id: str, revision: str | None, head: str, changes: dict[str, str]) -> str:
-    """One commit on top of `head`, or nothing at all."""
+    """Create one commit on top of `head`, or fail without any change."""
     additions = [CommitOperationAdd(name, folder / name) for name, change in changes.items() if change in ('added', 'changed')]
     deletions = [CommitOperationDelete(name) for name, change in changes.items() if change == 'removed']
     changed = [name for name, change in changes.items() if change != 'unchanged']
@@ -101,25 +101,25 @@ def _commit(api: HfApi, folder: Path, repo_id: str, revision: str | None, head: 
         return _with_retries(lambda: api.create_commit(
             repo_id, [*additions, *deletions], commit_message=message, revision=revision, parent_commit=head)).oid
     except HTTPError:
-        # perhaps it was made and only the answer was lost, or another publisher was faster with the same files
-        now, left = _changes(api, folder, repo_id, revision)
-        if set(left.values()) != {'unchanged'}:
+        # the commit may exist although the response was lost, or somebody else may have published the same files
+        current, remaining = _changes(api, folder, repo_id, revision)
+        if set(remaining.values()) != {'unchanged'}:
             raise
-        return now
+        return current
 
 
 def _changes(api: HfApi, folder: Path, repo_id: str, revision: str | None) -> tuple[str, dict[str, str]]:
-    """Id of the published revision, and what each file of the folder would do to it."""
+    """The published commit, and how each file of the folder differs from it."""
     head = _with_retries(lambda: api.repo_info(repo_id, revision=revision)).sha
     assert head is not None
     published = {item.path: item for item in api.list_repo_tree(repo_id, recursive=True, revision=head) if isinstance(item, RepoFile)}
     changes = {}
     for name in _published_names(folder):
-        there = published.get(name)
-        if there is None:
+        remote = published.get(name)
+        if remote is None:
             changes[name] = 'added'
         else:
-            same = sha256(folder / name) == there.lfs.sha256 if there.lfs else git_sha1(folder / name) == there.blob_id
+            same = sha256(folder / name) == remote.lfs.sha256 if remote.lfs else git_sha1(folder / name) == remote.blob_id
             changes[name] = 'unchanged' if same else 'changed'
     changes.update({name: 'removed' for name in OPTIONAL if name in published and name not in changes})
     return head, changes
@@ -129,8 +129,8 @@ def _published_names(folder: Path) -> list[str]:
     return sorted([*json.loads((folder / CHECKSUMS).read_text(encoding='utf-8')), CHECKSUMS])
 
 
-def _with_retries(call: Callable[[], Answer]) -> Answer:
-    """Retry transient errors of the Hub and of the connection. A Retry-After of up to 30 seconds is honoured."""
+def _with_retries(call: Callable[[], Result]) -> Result:
+    """Retry transient errors of the Hub and of the connection; honour a Retry-After of up to 30 seconds."""
     for wait in _WAITS:
         try:
             return call()

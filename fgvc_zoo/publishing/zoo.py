@@ -1,4 +1,4 @@
-"""Checkpoints of the manifest: staged without typing again what the manifest knows, and written into it."""
+"""Stage checkpoints with what the manifest knows about them, and write the manifest."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from fgvc_zoo.saving import save_config
 
 
 def find_checkpoint(name: str) -> Checkpoint | None:
-    """The manifest's checkpoint 'architecture.tag'; None if there is none."""
+    """The checkpoint 'architecture.tag' of the manifest; None if it has none."""
     return next((item for item in load_manifest() if item.name == name), None)
 
 
 def stage_checkpoint(
         item: Checkpoint, folder: Path, repo_id: str, picture: Path | None = None, benchmark: str | None = None) -> Path:
-    """`stage` a checkpoint of the manifest: its licence, data and result file, and the baseline measured under the same protocol.
+    """`stage` a checkpoint with its licence, training data and result file from the manifest, and the results of its opponents.
 
     Args:
         item: The checkpoint.
-        folder: Where to.
+        folder: The folder to write.
         repo_id: 'ORG/NAME', for the card.
-        picture: PNG or JPEG of what it attended to, for the card; the one in the clone's `hub/pictures` if None.
+        picture: PNG or JPEG of the attention, for the card; None means the one in the clone's `hub/pictures`.
         benchmark: As for `stage`.
 
     Returns:
         `folder`.
 
     Raises:
-        UserError: Its weights or its result file are not here (the package has no result files, a clone has all), or `stage` refuses it.
+        UserError: Its weights or its result file are missing (only a clone has result files), or `stage` fails.
     """
     result = FOLDER.parents[1] / item.results
     if not result.is_file():
@@ -57,7 +57,7 @@ def stage_checkpoint(
 
 
 def update_manifest(entry: dict[str, Any]) -> None:
-    """Write an entry of `Checkpoint`'s keys into the manifest, in place of the one with its architecture and tag; the others stay."""
+    """Add an entry with `Checkpoint`'s keys to the manifest, or replace the one with the same architecture and tag."""
     entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
     entries = [item for item in entries if _place(item) != _place(entry)]
     head = '# Every checkpoint of this zoo; written by the scripts in hub/, read by fgvc_zoo.checkpoints.\n'
