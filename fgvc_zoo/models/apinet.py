@@ -57,19 +57,13 @@ class APINet(FineGrainedModel):
 
     @torch.jit.ignore
     @torch.no_grad()
-    def explain(self, x: Tensor) -> Explanation:
-        """The class activation map of the predicted class, where positive, and the box where it is at least half of its
-        maximum.
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """Logits; the class activation map of the predicted class, where positive, and the box where it is at least
+        half of its maximum.
 
         Raises:
             UserError: The model has no classes.
         """
-        return self.forward_explained(x)[1]
-
-    @torch.jit.ignore
-    @torch.no_grad()
-    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """`forward` and `explain` from one pass."""
         features = self.forward_features(x)
         embedded = self.embed(features)
         weights = self.favoured_weights(embedded)

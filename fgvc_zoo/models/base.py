@@ -271,19 +271,20 @@ class FineGrainedModel(nn.Module):
     @torch.jit.ignore
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
-        """What the model attends to in images (B, in_chans, H, W).
+        """What the model attends to in images (B, in_chans, H, W); see `forward_explained`."""
+        return self.forward_explained(x)[1]
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """`forward` in eval mode, and what the model attends to. Methods compute both from the same passes.
 
         Without a method's own explanation: where the backbone's map responds (mean magnitude over channels), and the
         box where it reaches at least half of its maximum.
         """
         maps = response_map(self.forward_features(x))[:, None]
-        return Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), ['response'], ['response'])
-
-    @torch.jit.ignore
-    @torch.no_grad()
-    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """`forward` and `explain` of images (B, in_chans, H, W). Methods compute both from the same passes."""
-        return self(x), self.explain(x)
+        boxes = half_maximum_boxes(maps, x.shape[2], x.shape[3])
+        return self(x), Explanation(maps, boxes, ['response'], ['response'])
 
     @torch.jit.ignore
     def favoured_weights(self, embedded: Tensor) -> Tensor:

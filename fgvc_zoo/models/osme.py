@@ -108,8 +108,8 @@ class OSME(FineGrainedModel):
 
     @torch.jit.ignore
     @torch.no_grad()
-    def explain(self, x: Tensor) -> Explanation:
-        """What each branch contributes to the predicted class at each position, and the boxes of at least half of that.
+    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
+        """Logits; what each branch contributes to the predicted class at each position, and the boxes of at least half of that.
 
         With the excitations held, a branch's share of a logit is a weighted sum of m_p * U over positions and channels.
         A map is that sum over channels, where positive: a class activation map per excitation, up to a factor.
@@ -117,12 +117,6 @@ class OSME(FineGrainedModel):
         Raises:
             UserError: The model has no classes.
         """
-        return self.forward_explained(x)[1]
-
-    @torch.jit.ignore
-    @torch.no_grad()
-    def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """`forward` and `explain` from one pass."""
         features = self.forward_features(x)
         branches, excitations = self.branch_features(features)
         favoured = self.favoured_weights(branches.sum(1))

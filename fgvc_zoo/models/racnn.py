@@ -125,6 +125,12 @@ class RACNN(FineGrainedModel):
         """Every scale's descriptor (B, C) -> logits of all together (B, num_classes)."""
         return self.fusion(self.drop(joint_descriptor(descriptors)))
 
+    def combine(self, descriptors: list[Tensor]) -> Tensor:
+        """Every scale's descriptor (B, C) -> the prediction of all together (B, num_classes), as `joint` says."""
+        if self.joint == 'mean':
+            return mean_prediction(self.classify(descriptors))
+        return self.fuse(descriptors)
+
     def forward_scales(self, x: Tensor, learn_boxes: bool = True) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Images (B, in_chans, H, W) -> every scale's map, the proposed squares, and the squares in the image.
 
@@ -185,9 +191,7 @@ class RACNN(FineGrainedModel):
         descriptors = [self.embed(features) for features in maps]
         if self.training:
             return torch.stack([self.fuse(descriptors)] + self.classify(descriptors)).mean(0)
-        if self.joint == 'mean':
-            return mean_prediction(self.classify(descriptors))
-        return self.fuse(descriptors)
+        return self.combine(descriptors)
 
     @torch.jit.ignore
     def forward_parts(self, x: Tensor, learn_boxes: bool = True) -> RACNNOutput:
@@ -210,17 +214,10 @@ class RACNN(FineGrainedModel):
 
     @torch.jit.ignore
     @torch.no_grad()
-    def explain(self, x: Tensor) -> Explanation:
-        """Where each scale's map responds (mean magnitude over channels), in the image; the finer scales' boxes."""
-        return self.forward_explained(x)[1]
-
-    @torch.jit.ignore
-    @torch.no_grad()
     def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """`forward` in eval mode and `explain`, from one pass of each scale."""
+        """Logits; where each scale's map responds (mean magnitude over channels), in the image; the finer scales' boxes."""
         maps, _, regions = self.forward_scales(x)
-        descriptors = [self.embed(features) for features in maps]
-        logits = mean_prediction(self.classify(descriptors)) if self.joint == 'mean' else self.fuse(descriptors)
+        logits = self.combine([self.embed(features) for features in maps])
         height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: regions are parts of it
         whole = torch.full_like(regions[0], 0.5)
         responses = [paste_maps(response_map(features), region, height, width)
