@@ -1,4 +1,4 @@
-"""The loopback Hub's interface: one function a request."""
+"""The loopback Hub's interface: one function per request."""
 
 from __future__ import annotations
 
@@ -24,25 +24,21 @@ _GITATTRIBUTES = b'*.bin filter=lfs diff=lfs merge=lfs -text\n*.safetensors filt
 
 
 def routes(hub: LoopbackHub) -> FastAPI:
-    """The routes."""
+    """The application that answers for `hub`."""
     api = FastAPI(openapi_url=None)
 
     @api.exception_handler(HubError)
     async def answer(_: Request, error: HubError) -> Response:
         return error.response
 
-    def at(repo: Repo, revision: str) -> tuple[str, Commit]:
-        oid = repo.resolve(revision)
-        if oid is None:
-            raise HubError(404, f'Invalid rev id: {revision}', 'RevisionNotFound')
-        return oid, repo.commits[oid]
+    for add in (_account_routes, _repository_routes, _info_routes, _file_routes,
+                _ref_routes, _upload_routes, _commit_routes, _download_routes):
+        add(api, hub)
+    return api
 
-    def branch_of(repo: Repo, name: str) -> str:
-        if name not in repo.branches:
-            raise HubError(404, f'Invalid rev id: {name}', 'RevisionNotFound')
-        return repo.branches[name]
 
-    # ---- accounts and repositories
+def _account_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """Who is logged in."""
 
     @api.get('/api/whoami-v2')
     async def whoami(request: Request) -> dict[str, Any]:
@@ -51,6 +47,10 @@ def routes(hub: LoopbackHub) -> FastAPI:
             raise HubError(401, 'Invalid username or password.')
         return dict(type='user', name=user[0], fullname=user[0], orgs=[dict(type='org', name='zoo')],
                     auth=dict(type='access_token', accessToken=dict(displayName='test', role=user[1])))
+
+
+def _repository_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """Create and delete repositories, and check the metadata of a card."""
 
     @api.post('/api/repos/create')
     async def create_repo(request: Request) -> Response:
@@ -77,11 +77,11 @@ def routes(hub: LoopbackHub) -> FastAPI:
     @api.post('/api/validate-yaml')
     async def validate_yaml(request: Request) -> Response:
         content = (await request.json())['content']
-        found = re.match(r'---\r?\n(.*?)\n---\s', content, re.DOTALL)
-        if found is None:
+        header = re.match(r'---\r?\n(.*?)\n---\s', content, re.DOTALL)
+        if header is None:
             return JSONResponse(dict(errors=[], warnings=[dict(message='empty or missing yaml metadata in repo card')]))
         try:
-            data = yaml.safe_load(found[1])
+            data = yaml.safe_load(header[1])
         except yaml.YAMLError as error:
             return JSONResponse(dict(errors=[dict(message=str(error))], warnings=[]), 400)
         errors = []
@@ -91,30 +91,18 @@ def routes(hub: LoopbackHub) -> FastAPI:
             errors.append(f'"license" must be one of {sorted(LICENSES)}')
         return JSONResponse(dict(errors=[dict(message=error) for error in errors], warnings=[]), 400 if errors else 200)
 
-    def info(repo: Repo, oid: str, blobs: bool = False) -> dict[str, Any]:
-        files = repo.commits[oid].files
-        card: dict[str, Any] = {}
-        if 'README.md' in files and (found := re.match(rb'---\n(.*?)\n---', files['README.md'].content, re.DOTALL)):
-            card = yaml.safe_load(found[1])
-        siblings = [dict(rfilename=path, **(dict(size=len(blob.content), blobId=blob.git_oid, **(
-            dict(lfs=dict(sha256=blob.sha256, size=len(blob.content), pointerSize=130)) if blob.lfs else {})) if blobs else {}))
-            for path, blob in sorted(files.items())]
-        first, last = repo.commits[repo.log(oid)[-1]], repo.commits[oid]
-        tags = [*card.get('tags', []), *(card[key] for key in ('library_name', 'pipeline_tag') if key in card)]
-        return dict(
-            _id='0' * 24, id=repo.id, modelId=repo.id, author=repo.id.partition('/')[0], sha=oid, private=repo.private,
-            gated='manual' if repo.gated else False, disabled=False, downloads=0, likes=0, tags=list(dict.fromkeys(tags)),
-            createdAt=_stamp(first.date), lastModified=_stamp(last.date), cardData=card, siblings=siblings,
-            **{key: card[key] for key in ('library_name', 'pipeline_tag') if key in card})
+
+def _info_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """Lists of repositories, and what is known about one."""
 
     @api.get('/api/models')
     async def list_models(request: Request) -> Response:
         query = request.query_params
         user = hub.user(request)
-        rows = [info(repo, repo.branches['main']) for repo in hub.repos.values()
+        rows = [_info(repo, repo.branches['main']) for repo in hub.repos.values()
                 if not repo.private or (user is not None and owns(user, repo.id))]
-        for wanted in query.getlist('filter'):
-            rows = [row for row in rows if wanted in row['tags']]
+        for tag in query.getlist('filter'):
+            rows = [row for row in rows if tag in row['tags']]
         if 'author' in query:
             rows = [row for row in rows if row['author'] == query['author']]
         if 'search' in query:
@@ -130,28 +118,22 @@ def routes(hub: LoopbackHub) -> FastAPI:
     @api.get('/api/models/{owner}/{name}')
     async def model_info(request: Request, owner: str, name: str) -> dict[str, Any]:
         repo = hub.readable(request, f'{owner}/{name}')
-        return info(repo, repo.branches['main'], 'blobs' in request.query_params)
+        return _info(repo, repo.branches['main'], 'blobs' in request.query_params)
 
     @api.get('/api/models/{owner}/{name}/revision/{revision}')
     async def revision_info(request: Request, owner: str, name: str, revision: str) -> dict[str, Any]:
         repo = hub.readable(request, f'{owner}/{name}')
-        return info(repo, at(repo, revision)[0], 'blobs' in request.query_params)
+        return _info(repo, _at(repo, revision)[0], 'blobs' in request.query_params)
 
-    # ---- what is in a revision
 
-    def entry(path: str, blob: Blob) -> dict[str, Any]:
-        lfs = dict(oid=blob.sha256, size=len(blob.content), pointerSize=130)
-        return dict(type='file', path=path, size=len(blob.content), oid=blob.git_oid, **(dict(lfs=lfs) if blob.lfs else {}))
-
-    def folders(files: dict[str, Blob]) -> list[dict[str, Any]]:
-        names = {path[:index] for path in files for index, letter in enumerate(path) if letter == '/'}
-        return [dict(type='directory', path=name, oid=hashlib.sha1(name.encode()).hexdigest(), size=0) for name in sorted(names)]
+def _file_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """The files and commits of a revision."""
 
     @api.get('/api/models/{owner}/{name}/tree/{revision}')
     @api.get('/api/models/{owner}/{name}/tree/{revision}/{inside:path}')
     async def tree(request: Request, owner: str, name: str, revision: str, inside: str = '') -> list[dict[str, Any]]:
-        _, commit = at(hub.readable(request, f'{owner}/{name}', content=True), revision)
-        rows = [*folders(commit.files), *(entry(path, blob) for path, blob in sorted(commit.files.items()))]
+        _, commit = _at(hub.readable(request, f'{owner}/{name}', content=True), revision)
+        rows = [*_folders(commit.files), *(_entry(path, blob) for path, blob in sorted(commit.files.items()))]
         below = f'{inside}/' if inside else ''
         rows = [row for row in rows if row['path'].startswith(below)]
         if request.query_params.get('recursive', 'false').lower() not in ('true', '1'):
@@ -160,23 +142,27 @@ def routes(hub: LoopbackHub) -> FastAPI:
 
     @api.post('/api/models/{owner}/{name}/paths-info/{revision}')
     async def paths_info(request: Request, owner: str, name: str, revision: str) -> list[dict[str, Any]]:
-        _, commit = at(hub.readable(request, f'{owner}/{name}', content=True), revision)
-        wanted = parse_qs((await request.body()).decode()).get('paths', [])
-        rows = [*folders(commit.files), *(entry(path, blob) for path, blob in sorted(commit.files.items()))]
-        return [row for row in rows if row['path'] in wanted]
+        _, commit = _at(hub.readable(request, f'{owner}/{name}', content=True), revision)
+        paths = parse_qs((await request.body()).decode()).get('paths', [])
+        rows = [*_folders(commit.files), *(_entry(path, blob) for path, blob in sorted(commit.files.items()))]
+        return [row for row in rows if row['path'] in paths]
 
     @api.get('/api/models/{owner}/{name}/commits/{revision}')
     async def commits(request: Request, owner: str, name: str, revision: str) -> list[dict[str, Any]]:
         repo = hub.readable(request, f'{owner}/{name}')
-        ids = repo.log(at(repo, revision)[0])
+        ids = repo.log(_at(repo, revision)[0])
         return [dict(id=oid, title=repo.commits[oid].title, message='', date=_stamp(repo.commits[oid].date),
                      authors=[dict(user=repo.commits[oid].author)]) for oid in ids]
+
+
+def _ref_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """Branches and tags."""
 
     @api.get('/api/models/{owner}/{name}/refs')
     async def refs(request: Request, owner: str, name: str) -> dict[str, Any]:
         repo = hub.readable(request, f'{owner}/{name}')
-        return dict(converts=[], **{kind: [dict(name=ref, ref=f'refs/{where}/{ref}', targetCommit=oid) for ref, oid in found.items()]
-                                    for kind, where, found in (('branches', 'heads', repo.branches), ('tags', 'tags', repo.tags))})
+        return dict(converts=[], **{kind: [dict(name=ref, ref=f'refs/{where}/{ref}', targetCommit=oid) for ref, oid in targets.items()]
+                                    for kind, where, targets in (('branches', 'heads', repo.branches), ('tags', 'tags', repo.tags))})
 
     @api.post('/api/models/{owner}/{name}/tag/{revision}')
     async def create_tag(request: Request, owner: str, name: str, revision: str) -> Response:
@@ -184,7 +170,7 @@ def routes(hub: LoopbackHub) -> FastAPI:
         tag = (await request.json())['tag']
         if tag in repo.tags:
             raise HubError(409, f'Tag reference exists already: {tag}')
-        repo.tags[tag] = at(repo, revision)[0]
+        repo.tags[tag] = _at(repo, revision)[0]
         return Response(status_code=201)
 
     @api.delete('/api/models/{owner}/{name}/tag/{tag}')
@@ -199,15 +185,18 @@ def routes(hub: LoopbackHub) -> FastAPI:
         if branch in repo.branches:
             raise HubError(409, f'Reference already exists: {branch}')
         start = json.loads(await request.body() or b'{}').get('startingPoint', 'main')
-        repo.branches[branch] = at(repo, start)[0]
+        repo.branches[branch] = _at(repo, start)[0]
         return Response(status_code=201)
 
-    # ---- publishing
+
+def _upload_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """Large files, before the commit that refers to them."""
+    received: dict[str, bytes] = {}
 
     @api.post('/api/models/{owner}/{name}/preupload/{revision}')
     async def preupload(request: Request, owner: str, name: str, revision: str) -> dict[str, Any]:
         repo = hub.writable(request, f'{owner}/{name}')
-        files = repo.commits[branch_of(repo, revision)].files
+        files = repo.commits[_branch_of(repo, revision)].files
         rows = []
         for item in (await request.json())['files']:
             sample = base64.b64decode(item['sample'])
@@ -230,8 +219,6 @@ def routes(hub: LoopbackHub) -> FastAPI:
                     upload=dict(href=hub.signed(item['oid'])), verify=dict(href=verify))))
         return JSONResponse(dict(transfer='basic', objects=objects), media_type='application/vnd.git-lfs+json')
 
-    received: dict[str, bytes] = {}
-
     @api.put('/lfs/{oid}')
     async def put_object(request: Request, oid: str) -> Response:
         hub.check_signature(request)
@@ -248,12 +235,16 @@ def routes(hub: LoopbackHub) -> FastAPI:
         hub.objects[item['oid']] = content
         return Response()
 
+
+def _commit_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """One commit of several files."""
+
     @api.post('/api/models/{owner}/{name}/commit/{revision}')
     async def commit(request: Request, owner: str, name: str, revision: str) -> dict[str, Any]:
         repo = hub.writable(request, f'{owner}/{name}')
         lines = [json.loads(line) for line in (await request.body()).splitlines() if line]
         header = next(line['value'] for line in lines if line['key'] == 'header')
-        head = branch_of(repo, revision)
+        head = _branch_of(repo, revision)
         if (parent := header.get('parentCommit')) is not None and not head.startswith(parent):
             raise HubError(412, 'A commit has happened since. Please refresh and try again.')
         files = dict(repo.commits[head].files)
@@ -273,11 +264,13 @@ def routes(hub: LoopbackHub) -> FastAPI:
         oid = repo.commit(revision, header['summary'], files, hub.may_write(request, repo.id))
         return dict(success=True, commitOid=oid, commitUrl=f'{hub.endpoint}/{repo.id}/commit/{oid}', hookOutput='')
 
-    # ---- fetching
+
+def _download_routes(api: FastAPI, hub: LoopbackHub) -> None:
+    """The content of files, whole or in ranges."""
 
     @api.api_route('/{owner}/{name}/resolve/{revision}/{path:path}', methods=['GET', 'HEAD'])
     async def resolve(request: Request, owner: str, name: str, revision: str, path: str) -> Response:
-        oid, commit = at(hub.readable(request, f'{owner}/{name}', content=True), revision)
+        oid, commit = _at(hub.readable(request, f'{owner}/{name}', content=True), revision)
         blob = commit.files.get(path)
         if blob is None:
             raise HubError(404, 'Entry not found', 'EntryNotFound', **{'X-Repo-Commit': oid})
@@ -296,15 +289,53 @@ def routes(hub: LoopbackHub) -> FastAPI:
             raise HubError(404, 'NoSuchKey')
         return _content(request, hub.objects[oid], {'ETag': f'"{oid}"', 'Accept-Ranges': 'bytes'})
 
-    return api
+
+def _at(repo: Repo, revision: str) -> tuple[str, Commit]:
+    oid = repo.resolve(revision)
+    if oid is None:
+        raise HubError(404, f'Invalid rev id: {revision}', 'RevisionNotFound')
+    return oid, repo.commits[oid]
+
+
+def _branch_of(repo: Repo, name: str) -> str:
+    if name not in repo.branches:
+        raise HubError(404, f'Invalid rev id: {name}', 'RevisionNotFound')
+    return repo.branches[name]
+
+
+def _info(repo: Repo, oid: str, blobs: bool = False) -> dict[str, Any]:
+    files = repo.commits[oid].files
+    card: dict[str, Any] = {}
+    if 'README.md' in files and (header := re.match(rb'---\n(.*?)\n---', files['README.md'].content, re.DOTALL)):
+        card = yaml.safe_load(header[1])
+    siblings = [dict(rfilename=path, **(dict(size=len(blob.content), blobId=blob.git_oid, **(
+        dict(lfs=dict(sha256=blob.sha256, size=len(blob.content), pointerSize=130)) if blob.lfs else {})) if blobs else {}))
+        for path, blob in sorted(files.items())]
+    first, last = repo.commits[repo.log(oid)[-1]], repo.commits[oid]
+    tags = [*card.get('tags', []), *(card[key] for key in ('library_name', 'pipeline_tag') if key in card)]
+    return dict(
+        _id='0' * 24, id=repo.id, modelId=repo.id, author=repo.id.partition('/')[0], sha=oid, private=repo.private,
+        gated='manual' if repo.gated else False, disabled=False, downloads=0, likes=0, tags=list(dict.fromkeys(tags)),
+        createdAt=_stamp(first.date), lastModified=_stamp(last.date), cardData=card, siblings=siblings,
+        **{key: card[key] for key in ('library_name', 'pipeline_tag') if key in card})
+
+
+def _entry(path: str, blob: Blob) -> dict[str, Any]:
+    lfs = dict(oid=blob.sha256, size=len(blob.content), pointerSize=130)
+    return dict(type='file', path=path, size=len(blob.content), oid=blob.git_oid, **(dict(lfs=lfs) if blob.lfs else {}))
+
+
+def _folders(files: dict[str, Blob]) -> list[dict[str, Any]]:
+    names = {path[:index] for path in files for index, letter in enumerate(path) if letter == '/'}
+    return [dict(type='directory', path=name, oid=hashlib.sha1(name.encode()).hexdigest(), size=0) for name in sorted(names)]
 
 
 def _content(request: Request, content: bytes, headers: dict[str, str]) -> Response:
-    """All of it, or the range that was asked for."""
-    wanted = re.fullmatch(r'bytes=(\d+)-(\d*)', request.headers.get('range', ''))
-    if wanted is None:
+    """The whole content, or the requested range."""
+    byte_range = re.fullmatch(r'bytes=(\d+)-(\d*)', request.headers.get('range', ''))
+    if byte_range is None:
         return Response(content, headers=headers, media_type='application/octet-stream')
-    begin, end = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+    begin, end = int(byte_range[1]), min(int(byte_range[2] or len(content)), len(content) - 1)
     if begin >= len(content):
         return Response(status_code=416, headers={'Content-Range': f'bytes */{len(content)}'})
     headers = {**headers, 'Content-Range': f'bytes {begin}-{end}/{len(content)}'}

@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError
-from fgvc_zoo.checkpoints import golden_input, load_manifest
+from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.models import METHODS
-from fgvc_zoo.publishing import check, find_baseline, stage, stage_checkpoint, update_manifest, zoo
+from fgvc_zoo.publishing import check, stage
 
 REPO = 'tester/apples'
 
@@ -228,49 +228,3 @@ def test_other_answers_are_noticed(staged):
     change(staged / 'checksums.json', **{'model.safetensors': hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest()})
     with pytest.raises(UserError, match='does not answer as it did'):
         check(staged)
-
-
-@pytest.mark.parametrize('item', load_manifest(), ids=lambda item: item.name)
-def test_a_real_checkpoint(item, tmp_path):
-    """With its real result file and the baseline's; nothing is typed again."""
-    staged = stage_checkpoint(item, tmp_path / 'hub', f'zoo/{item.name}')
-    assert check(staged) < 1e-4
-    assert hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest() == item.sha256
-    baseline = json.loads((staged / 'baseline.json').read_text())
-    assert baseline['method'] == 'baseline' and baseline['input_size'] == item.input_size and baseline['epochs'] == item.epochs
-    text = (staged / 'README.md').read_text()
-    assert f'{item.metrics["top1"]:.2f}' in text and f"{baseline['metrics']['top1']:.2f}" in text
-    assert 'half precision' not in text and item.license in text and item.data in text
-    assert yaml.safe_load((staged / 'recipe.yaml').read_text())['epochs'] == item.epochs
-    picture = zoo.FOLDER.parents[1] / 'hub' / 'pictures' / f'{item.name}.png'
-    assert (staged / 'attention.png').read_bytes() == picture.read_bytes() and '(attention.png)' in text
-
-
-def test_a_checkpoint_without_a_clone(monkeypatch, tmp_path):
-    """The package has weights but no result files."""
-    monkeypatch.setattr(zoo, 'FOLDER', tmp_path / 'site-packages' / 'fgvc_zoo' / 'checkpoints')
-    with pytest.raises(UserError, match='publish it from a clone'):
-        stage_checkpoint(load_manifest()[-1], tmp_path / 'hub', REPO)
-    assert not (tmp_path / 'hub').exists()
-
-
-def test_only_a_comparable_baseline_is_found(tmp_path):
-    record = dict(method='wsdan', backbone='a', data='birds', split='test', input_size=224, epochs=8)
-    others = [dict(record, method='osme'), dict(record, method='baseline', input_size=288), dict(record, method='baseline', split='fit')]
-    for index, other in enumerate([record, *others]):
-        (tmp_path / f'{index}.json').write_text(json.dumps(other))
-    assert find_baseline(tmp_path / '0.json', tmp_path) is None
-    (tmp_path / '9.json').write_text(json.dumps(dict(record, method='baseline')))
-    assert find_baseline(tmp_path / '0.json', tmp_path) == tmp_path / '9.json'
-
-
-def test_the_manifest_is_updated_in_place(monkeypatch, tmp_path):
-    path = tmp_path / 'manifest.yaml'
-    shutil.copy(zoo.MANIFEST, path)
-    before = yaml.safe_load(path.read_text())
-    monkeypatch.setattr(zoo, 'MANIFEST', path)
-    update_manifest({**before[0], 'repo': 'zoo/x', 'revision': 'abc'})
-    after = yaml.safe_load(path.read_text())
-    assert after == [{**before[0], 'repo': 'zoo/x', 'revision': 'abc'}, *before[1:]]
-    update_manifest({**before[0], 'tag': 'zzz'})
-    assert len(yaml.safe_load(path.read_text())) == len(before) + 1 and path.read_text().startswith('# Every checkpoint')

@@ -1,0 +1,58 @@
+"""The model card as text: opponents, confusions, licences."""
+
+import pytest
+from huggingface_hub import ModelCard
+
+from fgvc_zoo.models import Paper
+from fgvc_zoo.publishing.card import render_card
+
+CONFIG = dict(architecture='wsdan_test', label_names=['gala', 'kiwi', 'leek'])
+
+
+def record(correct='1110', **metrics):
+    figures = dict(top1=75.0, top5=100.0, mean_per_class=74.5, correct=correct, per_class={'gala': 50.0, 'kiwi': 100.0, 'leek': 100.0})
+    return dict(method='wsdan', model='wsdan_test', data='fruit', split='test', input_size=64, epochs=3, seed=1, recipe={},
+                metrics={**figures, **metrics})
+
+
+def card(result=None, opponents=None, **changes):
+    arguments = dict(
+        repo_id='tester/apples', config=CONFIG, record=result or record(), opponents=opponents or {}, license='MIT', about='photographs.',
+        picture='', rounded=False, files=[], paper=Paper('A Paper', '1234.56789', 'It finds apples.'))
+    return render_card(**{**arguments, **changes})
+
+
+def test_without_opponents():
+    text = card()
+    assert 'No baseline was published with these figures.' in text
+    assert 'Against the' not in text
+    assert 'trained on photographs\n' in text.replace('photographs.\n', 'photographs\n')
+    assert '[arXiv:1234.56789](https://arxiv.org/abs/1234.56789)' in text and 'It finds apples.' in text
+    assert 'topk(3)' in text  # not five of three classes
+
+
+def test_opponents_are_compared_image_by_image():
+    worse = record('1000', top1=25.0)
+    text = card(opponents=dict(plain=worse, baseline=record('1110')))
+    assert 'Against the plain fine-tuning: +50.00 points' in text
+    assert 'Against the baseline: +0.00 points' in text
+    assert '| baseline | 75.00 | 100.00 | 74.50 |' in text
+    assert 'No baseline' not in text
+    older = dict(worse, metrics={key: value for key, value in worse['metrics'].items() if key != 'correct'})
+    assert 'Against the' not in card(opponents=dict(plain=older))  # it does not say which images were right
+
+
+def test_limits():
+    text = card(record(ece=0.25, confusions=[dict(true='gala', predicted='leek', count=2)]), rounded=True)
+    assert 'off by 25 percentage points' in text
+    assert 'Most frequent confusions: gala for leek.' in text
+    assert 'rounded to half precision' in text
+    assert 'percentage points on average' not in card()
+
+
+@pytest.mark.parametrize(('license', 'expected', 'name'), [
+    ('MIT', 'mit', None), ('Research only, as the photographs', 'other', 'research-only')])
+def test_licence_for_the_hub(license, expected, name):
+    data = ModelCard(card(license=license)).data
+    assert data.license == expected
+    assert data.get('license_name') == name
