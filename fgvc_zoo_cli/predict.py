@@ -1,4 +1,4 @@
-"""`fgvc-zoo predict`: names for photographs."""
+"""`fgvc-zoo predict`: classify photographs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BAR = 24
 def predict(
         paths: Annotated[list[Path], typer.Argument(help='Image files, and folders of them.')],
         model: Annotated[str, typer.Option(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')] = DEFAULT_MODEL,
-        top: Annotated[int, typer.Option(min=1, help='How many names to give.')] = 5,
+        top: Annotated[int, typer.Option(min=1, help='Number of classes to show.')] = 5,
         as_json: Json = False,
-        save: Annotated[Optional[Path], typer.Option(help='Folder for pictures of what the model looked at.')] = None,
+        save: Annotated[Optional[Path], typer.Option(help='Folder for pictures of the attention and the enlarged region.')] = None,
         device: Device = None,
 ) -> None:
-    """Name what is on photographs."""
+    """Classify photographs."""
     from rich.markup import escape
 
     from fgvc_zoo._progress import progress_bar

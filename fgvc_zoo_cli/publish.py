@@ -19,16 +19,16 @@ def publish(
         run: Annotated[Path, typer.Argument(
             help='The folder of a run, a staged folder, or a checkpoint that `fgvc-zoo models` lists.')],
         repo_id: Annotated[str, typer.Argument(help='ORG/NAME on the Hugging Face Hub.')],
-        license: Annotated[Optional[str], typer.Option(help="Of the weights: an SPDX identifier such as 'MIT', or a sentence.")] = None,
-        about: Annotated[str, typer.Option(help='What the model was trained on, in words.')] = '',
-        result: Annotated[Optional[Path], typer.Option(help='What `evaluate --json` wrote; RUN/result.json if not given.')] = None,
+        license: Annotated[Optional[str], typer.Option(help="Licence of the weights: 'MIT' or another SPDX identifier, or a sentence.")] = None,
+        about: Annotated[str, typer.Option(help='The training data, in words.')] = '',
+        result: Annotated[Optional[Path], typer.Option(help='Result file of `evaluate --json`; RUN/result.json if not given.')] = None,
         baseline: Annotated[Optional[Path], typer.Option(help="The baseline's result file; RUN/baseline.json if there is one.")] = None,
-        picture: Annotated[Optional[Path], typer.Option(help='Of its attention, for the card; RUN/attention.png if there is one.')] = None,
+        picture: Annotated[Optional[Path], typer.Option(help='Picture of its attention; RUN/attention.png if there is one.')] = None,
         benchmark: Annotated[Optional[str], typer.Option(
-            help='ORG/DATASET or ORG/DATASET:TASK of the Hub whose leaderboard takes the accuracy.')] = None,
+            help='ORG/DATASET or ORG/DATASET:TASK on the Hub, for its leaderboard.')] = None,
         full: Annotated[bool, typer.Option('--full', help='Keep single precision weights; half precision if not given.')] = False,
         output: Annotated[Optional[Path], typer.Option(
-            help='Where the repository is staged; RUN/hub, for a checkpoint published/NAME, if not given.')] = None,
+            help='Folder to stage in; RUN/hub, or published/NAME for a checkpoint, if not given.')] = None,
         dry_run: Annotated[bool, typer.Option('--dry-run', help='Stage it and show what publishing would change.')] = False,
         private: Annotated[bool, typer.Option('--private', help='Create the repository private.')] = False,
         revision: Annotated[Optional[str], typer.Option(help='Branch to publish to; main if not given.')] = None,

@@ -1,4 +1,4 @@
-"""`fgvc-zoo verify`: is a published model what it says?"""
+"""`fgvc-zoo verify`: check the files, logits and figures of a published model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def verify(
         workers: Workers = 2,
         device: Device = None,
 ) -> None:
-    """Check that a published model is intact, answers as it did, and reaches its figures."""
+    """Check that a published model is intact, reproduces its golden logits, and reaches its figures."""
     from rich.table import Table
 
     from fgvc_zoo._transfer import download

@@ -1,9 +1,9 @@
-"""What an answer costs: parameters and milliseconds a photograph of each checkpoint, beside its backbone with a linear classifier.
+"""Cost of inference: parameters and milliseconds per photograph of each checkpoint, beside its backbone with a linear classifier.
 
     python benchmarks/speed/inference.py wsdan_tf_efficientnet_lite0.cub200 ...     # the checkpoints in the package if none is named
 
-Both run in turns on the same image at the checkpoint's input size, single images, float32, on the CPU. The figures go into the
-checkpoint's result file as `cost`, where cards take them from.
+Both run alternately on the same single image, at the checkpoint's input size, in float32 on the CPU. The figures are written into the
+checkpoint's result file as `cost`, for its model card.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Memory and throughput of a training step on random images, each case in a process of its own.
 
-    python benchmarks/speed/training_step.py memory --json FILE        # peak memory: one backward a step, and one for each part of the loss
+    python benchmarks/speed/training_step.py memory --json FILE        # peak memory: one backward per step, and one per part of the loss
     python benchmarks/speed/training_step.py throughput --json FILE    # images/s: plain, and with compiled backbones
 
-Cases that are compared run in turns in one call, since machines differ and are busy at times. Losses of the same steps are compared too.
+Compared cases alternate within one call, because the load of a machine changes. Losses of the same steps are compared too.
 """
 
 from __future__ import annotations
