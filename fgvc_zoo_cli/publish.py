@@ -19,7 +19,7 @@ def publish(
         run: Annotated[Path, typer.Argument(
             help='The folder of a run, a staged folder, or a checkpoint that `fgvc-zoo models` lists.')],
         repo_id: Annotated[str, typer.Argument(help='ORG/NAME on the Hugging Face Hub.')],
-        license: Annotated[Optional[str], typer.Option(help="Licence of the weights: 'MIT' or another SPDX identifier, or a sentence.")] = None,
+        license: Annotated[Optional[str], typer.Option(help='Licence of the weights: an SPDX identifier, or a sentence.')] = None,
         about: Annotated[str, typer.Option(help='The training data, in words.')] = '',
         result: Annotated[Optional[Path], typer.Option(help='Result file of `evaluate --json`; RUN/result.json if not given.')] = None,
         baseline: Annotated[Optional[Path], typer.Option(help="The baseline's result file; RUN/baseline.json if there is one.")] = None,
