@@ -65,10 +65,10 @@ def test_what_weights_were_made_with_wins_over_defaults_and_choices_win_over_bot
 def test_fine_tuning_from_a_checkpoint(item):
     model, trained = load(item, num_classes=3, in_chans=1), load(item)
     assert model(torch.zeros(1, 1, item.input_size, item.input_size)).shape == (1, 3)
-    found = dict(model.named_parameters())
-    kept = [key for key, value in trained.named_parameters() if found[key].shape == value.shape]
-    assert all(torch.equal(found[key], trained.get_parameter(key)) for key in kept)
-    assert len(kept) >= len(found) - 12
+    parameters = dict(model.named_parameters())
+    kept = [key for key, value in trained.named_parameters() if parameters[key].shape == value.shape]
+    assert all(torch.equal(parameters[key], trained.get_parameter(key)) for key in kept)
+    assert len(kept) >= len(parameters) - 12
 
 
 def test_weights_that_cannot_be_had_are_not_promised():

@@ -46,12 +46,12 @@ def test_tuning_splits_are_a_fixed_stratified_fifth(cub: Callable[..., Path]) ->
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the class with a single image
         train, fit, holdout = (CUB200(root, split) for split in ('train', 'fit', 'holdout'))
-    wanted = set()
+    expected = set()
     for target in range(3):
         of_class = [name for name, label in zip(names(train), train.targets, strict=True) if label == target]
-        wanted |= {f'images/{key}' for key in fifth([name.removeprefix('images/') for name in of_class])}
-    assert set(names(holdout)) == wanted
-    assert names(fit) == [name for name in names(train) if name not in wanted]  # in the order of the data set
+        expected |= {f'images/{key}' for key in fifth([name.removeprefix('images/') for name in of_class])}
+    assert set(names(holdout)) == expected
+    assert names(fit) == [name for name in names(train) if name not in expected]  # in the order of the data set
     assert Counter(holdout.targets) == {0: 2, 1: 1}
     assert Counter(fit.targets) == {0: 9, 1: 3, 2: 1}
     assert fit.class_names == holdout.class_names == train.class_names
@@ -119,13 +119,13 @@ def test_batches_do_not_depend_on_the_workers(folder: Callable[..., Path]) -> No
 
 def test_cache_gives_the_shrunk_pictures_without_the_files(folder: Callable[..., Path]) -> None:
     dataset = ImageFolder(folder(cat=2, dog=2), 'fit')
-    wanted = [dataset.load(index).resize((20, 15), Image.Resampling.BICUBIC) for index in range(len(dataset))]
+    expected = [dataset.load(index).resize((20, 15), Image.Resampling.BICUBIC) for index in range(len(dataset))]
     reports: list[tuple[int, int]] = []
     dataset.cache(15, lambda done, total: reports.append((done, total)))
     assert reports == [(1, 2), (2, 2)]
     for path in dataset.paths:
         path.unlink()
-    for index, image in enumerate(wanted):
+    for index, image in enumerate(expected):
         np.testing.assert_array_equal(np.asarray(dataset[index][0]), np.asarray(image))
 
 
@@ -145,8 +145,8 @@ def test_boxes_in_unit_coordinates(cub: Callable[..., Path]) -> None:
     assert boxes is not None and boxes.dtype == torch.float32 and boxes.shape == (6, 4)
     # the pictures are 40 x 30, the boxes 4 3 20 (10 + number / 10); the first test image of a class is its 7th of 8
     for index, number in enumerate([7, 8, 15, 16, 23, 24]):
-        wanted = [4 / 40, 3 / 30, 24 / 40, (13 + number / 10) / 30]
-        assert boxes[index].tolist() == pytest.approx(wanted)
+        expected = [4 / 40, 3 / 30, 24 / 40, (13 + number / 10) / 30]
+        assert boxes[index].tolist() == pytest.approx(expected)
         assert torch.equal(dataset.unit_box(index), boxes[index])
 
 

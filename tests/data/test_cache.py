@@ -10,12 +10,12 @@ from PIL import Image
 from fgvc_zoo.data import ImageError, ImageFolder, cache, cache_bytes, fits_in_memory
 
 
-@pytest.mark.parametrize(('size', 'short_side', 'wanted'), [
+@pytest.mark.parametrize(('size', 'short_side', 'expected'), [
     ((400, 200), 100, (200, 100)), ((200, 400), 100, (100, 200)), ((301, 200), 100, (150, 100)),
     ((100, 100), 100, (100, 100)), ((99, 500), 100, (99, 500)), ((1, 1), 5, (1, 1)), ((3, 1000), 2, (2, 667)),
 ])
-def test_shrunk_size(size: tuple[int, int], short_side: int, wanted: tuple[int, int]) -> None:
-    assert cache.shrunk_size(size, short_side) == wanted
+def test_shrunk_size(size: tuple[int, int], short_side: int, expected: tuple[int, int]) -> None:
+    assert cache.shrunk_size(size, short_side) == expected
 
 
 def test_decode_all_keeps_order_and_reports(tmp_path: Path) -> None:

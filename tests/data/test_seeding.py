@@ -45,9 +45,9 @@ def test_seeded_is_a_function_of_the_seed() -> None:
 
 def test_seeded_leaves_no_trace() -> None:
     seed_everything()
-    wanted = draw()
+    expected = draw()
     seed_everything()
     with pytest.raises(ZeroDivisionError), seeded(derive_seed(0)):  # nor when the block fails
         draw()
         raise ZeroDivisionError
-    assert draw() == wanted
+    assert draw() == expected

@@ -119,9 +119,9 @@ def test_resize_crop_is_a_cut_of_the_squashed_picture() -> None:
     met = set()
     for _ in range(40):
         result = transform(image)
-        found = [number for number, choice in enumerate(choices) if torch.allclose(result, choice, atol=1e-6)]
-        assert len(found) == 1
-        met.update(found)
+        matches = [number for number, choice in enumerate(choices) if torch.allclose(result, choice, atol=1e-6)]
+        assert len(matches) == 1
+        met.update(matches)
     assert len(met) > 6
 
 

@@ -30,7 +30,7 @@ with torch.inference_mode():
     for item in load_manifest():
         name, image = f'tester/{item.name}', golden_input(item.input_size)
         assert item.repo == name and len(item.revision) == 40
-        found = dict(
+        logits_of = dict(
             timm=timm.create_model(f'hf-hub:{name}', pretrained=True).eval()(image),
             tag=timm.create_model(item.name, pretrained=True).eval()(image),
             loaded=load_model(item.name)(image),
@@ -38,7 +38,7 @@ with torch.inference_mode():
             torch_hub=torch.hub.load(
                 sys.argv[1], item.architecture, source='local', pretrained=True, pretrained_cfg=item.tag, num_classes=item.num_classes,
             ).eval()(image))
-        answers[item.name] = {way: logits[0].tolist() for way, logits in found.items()}
+        answers[item.name] = {way: logits[0].tolist() for way, logits in logits_of.items()}
 print(json.dumps(answers))
 '''
 

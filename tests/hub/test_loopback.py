@@ -11,9 +11,9 @@ from huggingface_hub.errors import *
 def fails(error, call, *words):
     try:
         call()
-    except error as found:
-        assert all(word in str(found) for word in words), found
-        return found
+    except error as caught:
+        assert all(word in str(caught) for word in words), caught
+        return caught
     raise AssertionError(f'no {error.__name__}')
 
 api = HfApi()
@@ -101,7 +101,7 @@ from huggingface_hub.utils import get_session
 api = HfApi()
 api.create_repo('tester/a')
 api.upload_file(path_or_fileobj=bytes(range(100)), path_in_repo='w.bin', repo_id='tester/a')
-ask = lambda wanted: get_session().get(hf_hub_url('tester/a', 'w.bin'), headers={'Range': wanted})
+ask = lambda byte_range: get_session().get(hf_hub_url('tester/a', 'w.bin'), headers={'Range': byte_range})
 assert ask('bytes=90-').content == bytes(range(90, 100)) and ask('bytes=90-').status_code == 206
 assert ask('bytes=3-5').content == bytes([3, 4, 5])
 assert ask('bytes=100-').status_code == 416

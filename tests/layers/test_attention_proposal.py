@@ -138,10 +138,10 @@ def test_mask_that_only_guides_leaves_the_values_and_keeps_its_gradient(mask_gra
     assert torch.equal(guided, crop)
     mask = attended_crop(torch.ones_like(images), squares, 9, 12, 10.0, mask_gradient_only=mask_gradient_only)
     moved = 0 if mask_gradient_only else crop
-    found, = torch.autograd.grad((guided * weights).sum(), squares)
+    computed, = torch.autograd.grad((guided * weights).sum(), squares)
     expected, = torch.autograd.grad(((moved + crop.detach() * mask) * weights).sum(), squares)
-    torch.testing.assert_close(found, expected)
-    assert found.abs().min() > 1e-3
+    torch.testing.assert_close(computed, expected)
+    assert computed.abs().min() > 1e-3
 
 
 @pytest.mark.parametrize('mask_gradient_only', [False, True])
@@ -178,24 +178,24 @@ def test_crop_inside_a_parent_is_a_crop_of_its_crop():
 
 def test_nested_square_by_its_corners():
     parents, children = torch.rand(6, 3), torch.rand(6, 3)
-    found = square_boxes(nested_squares(parents, children))
+    computed = square_boxes(nested_squares(parents, children))
     for b in range(6):
         px, py, pl = parents[b].tolist()
         cx, cy, cl = children[b].tolist()
         expected = [
             px - pl + 2 * pl * (cx - cl), py - pl + 2 * pl * (cy - cl), px - pl + 2 * pl * (cx + cl), py - pl + 2 * pl * (cy + cl)]
-        torch.testing.assert_close(found[b], torch.tensor(expected))
+        torch.testing.assert_close(computed[b], torch.tensor(expected))
 
 
 def test_box_mask_follows_the_formula():
     squares, positions = torch.tensor([[0.4, 0.2], [0.5, 0.5]]), torch.tensor([[0.0, 0.2, 0.4, 0.9], [0.0, 0.5, 0.7, 1.0]])
-    found = box_mask(squares, positions, 10.0)
+    computed = box_mask(squares, positions, 10.0)
     for b in range(2):
         center, half = squares[b].tolist()
         for n in range(4):
             x = positions[b, n].item()
             expected = sigmoid(10 * (x - (center - half))) - sigmoid(10 * (x - (center + half)))
-            assert found[b, n].item() == pytest.approx(expected, abs=1e-6)
+            assert computed[b, n].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_squares_stay_inside_and_keep_a_third_of_the_side():
@@ -255,7 +255,7 @@ def test_peak_square_holds_the_strongest_cell_and_is_inside():
 def test_peak_square_by_trying_all(half):
     """Every square that begins at a quarter of a cell, one by one: the mean response in it."""
     features = torch.randn(5, 3, 3, 4)
-    found = peak_squares(features, half)
+    computed = peak_squares(features, half)
     for b in range(5):
         response, best, where = features[b].abs().mean(0), -1.0, None
         rows, columns = round(2 * half * 12), round(2 * half * 16)
@@ -268,7 +268,7 @@ def test_peak_square_by_trying_all(half):
                 if total > best + 1e-5:
                     best, where = total, ((left + columns / 2) / 16, (top + rows / 2) / 12)
         expected = [min(max(value, half), 1 - half) for value in where] + [half]
-        assert found[b].tolist() == pytest.approx(expected, abs=1e-5)
+        assert computed[b].tolist() == pytest.approx(expected, abs=1e-5)
 
 def test_pasted_map_comes_back_when_it_is_cut_out():
     maps = torch.rand(2, 4, 4)

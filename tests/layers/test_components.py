@@ -11,22 +11,22 @@ from fgvc_zoo.layers import largest_component
 
 def flood_fill(mask: Tensor) -> Tensor:
     height, width = mask.shape
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     best: list[tuple[int, int]] = []
     for start in [(i, j) for i in range(height) for j in range(width) if mask[i, j]]:
-        if start in seen:
+        if start in visited:
             continue
-        seen.add(start)
-        found, todo = [], [start]
+        visited.add(start)
+        cells, todo = [], [start]
         while todo:
             i, j = todo.pop()
-            found.append((i, j))
+            cells.append((i, j))
             for cell in [(a, b) for a in (i - 1, i, i + 1) for b in (j - 1, j, j + 1)]:
-                if 0 <= cell[0] < height and 0 <= cell[1] < width and mask[cell] and cell not in seen:
-                    seen.add(cell)
+                if 0 <= cell[0] < height and 0 <= cell[1] < width and mask[cell] and cell not in visited:
+                    visited.add(cell)
                     todo.append(cell)
-        if len(found) > len(best) or (len(found) == len(best) and max(found) < max(best)):
-            best = found
+        if len(cells) > len(best) or (len(cells) == len(best) and max(cells) < max(best)):
+            best = cells
     result = torch.zeros_like(mask)
     for cell in best:
         result[cell] = True
@@ -38,8 +38,8 @@ def test_random_masks(share: float) -> None:
     generator = torch.Generator().manual_seed(int(100 * share))
     for height, width in ((1, 1), (1, 17), (9, 1), (7, 7), (14, 11), (26, 26)):
         masks = torch.rand(6, height, width, generator=generator) < share
-        for mask, found in zip(masks, largest_component(masks), strict=True):
-            assert torch.equal(found, flood_fill(mask))
+        for mask, largest in zip(masks, largest_component(masks), strict=True):
+            assert torch.equal(largest, flood_fill(mask))
 
 
 def serpentine(size: int) -> Tensor:

@@ -13,12 +13,12 @@ def test_parallel_linear_is_one_linear_layer_a_row():
     torch.manual_seed(0)
     module = ParallelLinear(3, 4, 5)
     x = torch.randn(2, 3, 4)
-    found = module(x)
-    assert found.shape == (2, 3, 5)
+    computed = module(x)
+    assert computed.shape == (2, 3, 5)
     for b in range(2):
         for p in range(3):
             weight, bias = module.layers[p].weight, module.layers[p].bias
-            torch.testing.assert_close(found[b, p], weight @ x[b, p] + bias)
+            torch.testing.assert_close(computed[b, p], weight @ x[b, p] + bias)
 
 
 def test_excitations_follow_the_formula():
@@ -26,7 +26,7 @@ def test_excitations_follow_the_formula():
     channels, count, hidden = 8, 2, 2
     module = MultiExcitation(channels, count, reduction=4).double()
     z = torch.randn(3, channels, dtype=torch.double)
-    found = module(z)
+    computed = module(z)
     for b in range(3):
         for p in range(count):
             first, first_bias = (t[p * hidden:(p + 1) * hidden].tolist() for t in (module.reduce.weight, module.reduce.bias))
@@ -35,7 +35,7 @@ def test_excitations_follow_the_formula():
             second = module.expand.layers[p]
             for c in range(channels):
                 value = sum(w * v for w, v in zip(second.weight[c].tolist(), inner, strict=True)) + second.bias[c].item()
-                assert found[b, p, c].item() == pytest.approx(1 / (1 + math.exp(-value)))
+                assert computed[b, p, c].item() == pytest.approx(1 / (1 + math.exp(-value)))
 
 
 def test_branches_do_not_share_weights():
@@ -61,9 +61,9 @@ def test_bottleneck_never_vanishes():
 def test_flattened_maps_are_weighed_channel_by_channel_and_of_one_size():
     torch.manual_seed(0)
     maps, excitations = torch.randn(2, 3, 2, 4), torch.rand(2, 5, 3)
-    found = FlattenedMaps(2, 4)(maps, excitations)
+    computed = FlattenedMaps(2, 4)(maps, excitations)
     for b in range(2):
         for p in range(5):
-            torch.testing.assert_close(found[b, p], torch.cat([excitations[b, p, c] * maps[b, c].flatten() for c in range(3)]))
+            torch.testing.assert_close(computed[b, p], torch.cat([excitations[b, p, c] * maps[b, c].flatten() for c in range(3)]))
     with pytest.raises(UserError, match='2x4 cells and the input gives one of 4x2'):
         FlattenedMaps(2, 4)(maps.transpose(2, 3), excitations)

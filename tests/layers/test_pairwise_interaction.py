@@ -89,21 +89,21 @@ def test_no_gradient_flows_through_mining():
 
 def test_interaction_equals_the_formula_entry_by_entry():
     pairs, mutual = torch.randn(3, 2, 4, dtype=torch.double), torch.randn(3, 4, dtype=torch.double)
-    found = attentive_features(pairs, mutual)
-    assert found.shape == (3, 2, 2, 4)
+    computed = attentive_features(pairs, mutual)
+    assert computed.shape == (3, 2, 2, 4)
     for r in range(3):
         for c in range(4):
             x = [pairs[r, i, c].item() for i in range(2)]
             gate = [1 / (1 + math.exp(-mutual[r, c].item() * x[i])) for i in range(2)]
             for i in range(2):
-                assert found[r, i, 0, c].item() == pytest.approx(x[i] + x[i] * gate[i])
-                assert found[r, i, 1, c].item() == pytest.approx(x[i] + x[i] * gate[1 - i])
+                assert computed[r, i, 0, c].item() == pytest.approx(x[i] + x[i] * gate[i])
+                assert computed[r, i, 1, c].item() == pytest.approx(x[i] + x[i] * gate[1 - i])
 
 
 def test_equal_images_have_equal_gates():
     image = torch.randn(2, 1, 4).expand(2, 2, 4)
-    found = attentive_features(image, torch.randn(2, 4))
-    torch.testing.assert_close(found[:, :, 0], found[:, :, 1], rtol=0, atol=0)
+    computed = attentive_features(image, torch.randn(2, 4))
+    torch.testing.assert_close(computed[:, :, 0], computed[:, :, 1], rtol=0, atol=0)
 
 
 def test_mutual_vector_is_linear_and_knows_the_order():
@@ -144,9 +144,9 @@ def test_autocast_changes_nothing_and_stays_finite(scale, dtype):
     pairs.requires_grad_()
     expected = layer(pairs)
     with torch.autocast('cpu', dtype=dtype):
-        found = layer(pairs)
-    found.sum().backward()
-    assert torch.equal(found, expected) and found.isfinite().all()
+        computed = layer(pairs)
+    computed.sum().backward()
+    assert torch.equal(computed, expected) and computed.isfinite().all()
     assert pairs.grad.isfinite().all()
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
     assert layer(pairs.detach().to(dtype)).dtype == torch.float32

@@ -47,8 +47,8 @@ def naive(features, targets, normalization):
 @pytest.mark.parametrize('targets', LABELS)
 @pytest.mark.parametrize('attentions', [1, 2, 3])
 def test_sets_equal_their_definition(targets, attentions):
-    found = attention_sets(torch.tensor(targets), attentions)
-    for name, mask in found._asdict().items():
+    computed = attention_sets(torch.tensor(targets), attentions)
+    for name, mask in computed._asdict().items():
         for i in range(len(targets)):
             for p in range(attentions):
                 members = {(j, q) for j in range(len(targets)) for q in range(attentions)
@@ -62,9 +62,9 @@ def test_sets_equal_their_definition(targets, attentions):
 def test_loss_equals_the_loops(targets, attentions, normalization):
     torch.manual_seed(0)
     features = torch.randn(len(targets), attentions, 4, dtype=torch.double)
-    found = mamc_loss(features, torch.tensor(targets), normalization)
+    computed = mamc_loss(features, torch.tensor(targets), normalization)
     for name, value in naive(features, targets, normalization).items():
-        assert getattr(found, name).item() == pytest.approx(value), name
+        assert getattr(computed, name).item() == pytest.approx(value), name
 
 
 def test_equal_features_of_five_pairs():
@@ -78,9 +78,9 @@ def test_equal_features_of_five_pairs():
 def test_per_positive_does_not_grow_with_the_batch_but_by_the_logarithm():
     for pairs in (5, 16):
         targets = torch.arange(pairs).repeat_interleave(2)
-        found = mamc_loss(torch.zeros(2 * pairs, 2, 3), targets, 'per_positive')
+        computed = mamc_loss(torch.zeros(2 * pairs, 2, 3), targets, 'per_positive')
         others = 2 * (pairs - 1)
-        for value, expected in zip(found, (math.log(3 + 2 * others), math.log(1 + others), math.log(1 + others)), strict=True):
+        for value, expected in zip(computed, (math.log(3 + 2 * others), math.log(1 + others), math.log(1 + others)), strict=True):
             assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -106,13 +106,13 @@ def test_gradient(targets, normalization):
 @pytest.mark.parametrize('targets', [[3], [2, 2], [0, 1, 2]])
 def test_missing_positives_or_negatives_cost_nothing_and_have_no_nan_gradient(targets):
     features = torch.randn(len(targets), 2, 4, requires_grad=True)
-    found = mamc_loss(features, torch.tensor(targets))
-    sum(found).backward()
+    computed = mamc_loss(features, torch.tensor(targets))
+    sum(computed).backward()
     assert features.grad.isfinite().all()
     if len(set(targets)) == 1:  # no other class: no DADC, so neither SADC nor DASC
-        assert found.sadc == 0 and found.dasc == 0
+        assert computed.sadc == 0 and computed.dasc == 0
     if len(set(targets)) == len(targets):  # no class has a pair
-        assert found.sasc == 0
+        assert computed.sasc == 0
 
 
 def test_order_of_the_images_does_not_matter():
@@ -130,9 +130,9 @@ def test_any_length_is_finite_under_autocast(dtype, scale):
     targets = torch.tensor([0, 0, 1, 1])
     features = (scale * torch.tensor([1.0, -1.0, 1.0, 1.0]).view(4, 1, 1).expand(4, 2, 8)).to(dtype).requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found = mamc_loss(features, targets)
-    sum(found).backward()
-    assert all(value.dtype == torch.float32 and value.isfinite() for value in found)
+        computed = mamc_loss(features, targets)
+    sum(computed).backward()
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in computed)
     assert features.grad.float().isfinite().all() or dtype == torch.float16  # the gradient itself is beyond float16 there
     assert features.grad.float().isnan().sum() == 0
 

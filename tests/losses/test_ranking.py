@@ -26,10 +26,10 @@ def naive(own, other, targets, margin):
 @pytest.mark.parametrize('margin', [0.0, 0.05, 0.5])
 def test_loss_equals_the_loop(targets, margin):
     own, other = 2 * torch.randn(2, 4, 3, dtype=torch.double)
-    found = score_ranking_loss(own, other, torch.tensor(targets), margin)
-    assert found.item() == pytest.approx(naive(own, other, targets, margin))
+    computed = score_ranking_loss(own, other, torch.tensor(targets), margin)
+    assert computed.item() == pytest.approx(naive(own, other, targets, margin))
     shaped = score_ranking_loss(own.view(2, 2, 3), other.view(2, 2, 3), torch.tensor(targets).view(2, 2), margin)
-    torch.testing.assert_close(shaped, found)
+    torch.testing.assert_close(shaped, computed)
 
 
 @pytest.mark.parametrize('margin', [0.05, 0.3])
@@ -76,10 +76,10 @@ def test_any_logits_are_finite_under_autocast(scale, dtype):
 def test_true_class_probability():
     logits = torch.randn(2, 3, 4, dtype=torch.double)
     targets = torch.tensor([[0, 3, 1], [2, -100, 0]])
-    found = true_class_probability(logits, targets)
+    computed = true_class_probability(logits, targets)
     for i in range(2):
         for j in range(3):
-            assert found[i, j].item() == pytest.approx(probability(logits[i, j].tolist(), max(targets[i, j].item(), 0)))
+            assert computed[i, j].item() == pytest.approx(probability(logits[i, j].tolist(), max(targets[i, j].item(), 0)))
 
 
 # ---- between the scales of RA-CNN
@@ -113,8 +113,8 @@ def test_zero_once_the_finer_scale_leads_by_the_margin():
 
     target = torch.tensor([0])
     for lead, expected in ((0.051, 0.0), (0.3, 0.0), (0.04, 0.01), (-0.1, 0.15)):
-        found = inter_scale_ranking_loss([with_probability(0.5), with_probability(0.5 + lead)], target, 0.05)
-        assert found.item() == pytest.approx(expected, abs=1e-6)
+        computed = inter_scale_ranking_loss([with_probability(0.5), with_probability(0.5 + lead)], target, 0.05)
+        assert computed.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_gradient_raises_the_finer_scale_and_spares_the_coarse_one():

@@ -30,10 +30,10 @@ def test_layers_are_found_by_attribute(model, pixels):
 def test_occlusion_of_two_looks(run_folder, pixels):
     """What needs no gradient takes the whole inference: the attribution is the fall of the answer."""
     model = load_model(str(run_folder))
-    found = Occlusion(model).attribute(pixels, target=0, sliding_window_shapes=(3, 32, 32), strides=(3, 32, 32), baselines=0)
+    occlusion = Occlusion(model).attribute(pixels, target=0, sliding_window_shapes=(3, 32, 32), strides=(3, 32, 32), baselines=0)
     hidden = pixels.clone()
     hidden[..., 32:, :32] = 0
     with torch.inference_mode():
         expected = (model(pixels) - model(hidden))[0, 0]
-    torch.testing.assert_close(found[0, 0, 40, 10], expected, rtol=1e-4, atol=1e-6)
-    assert found[0, 0].unique().numel() == 4
+    torch.testing.assert_close(occlusion[0, 0, 40, 10], expected, rtol=1e-4, atol=1e-6)
+    assert occlusion[0, 0].unique().numel() == 4

@@ -36,7 +36,7 @@ def test_map_adds_answers(dataset, model):
             logits = model(torch.stack([transform(image.convert('RGB')) for image in batch['image']]))
         return dict(name=[names[index] for index in logits.argmax(1)])
 
-    found = dataset.map(name, batched=True, batch_size=4)['name']
+    mapped = dataset.map(name, batched=True, batch_size=4)['name']
     with torch.inference_mode():
         alone = [names[model(transform(row['image'].convert('RGB'))[None]).argmax()] for row in dataset]
-    assert list(found) == alone
+    assert list(mapped) == alone

@@ -19,8 +19,8 @@ def test_figures_agree(model, photos):
     with torch.inference_mode():
         for images, targets in loader:
             metrics.update(model(images).softmax(1), targets)
-    found, expected = {key: value.item() for key, value in metrics.compute().items()}, evaluate(model, dataset)
-    assert 0 < found['top1'] < 1 and found['top1'] <= found['top2'] <= 1
+    values, expected = {key: value.item() for key, value in metrics.compute().items()}, evaluate(model, dataset)
+    assert 0 < values['top1'] < 1 and values['top1'] <= values['top2'] <= 1
     for key in ('top1', 'mean_per_class'):
-        assert 100 * found[key] == pytest.approx(expected[key], abs=1e-3)
-    assert found['ece'] == pytest.approx(expected['ece'], abs=1e-4)
+        assert 100 * values[key] == pytest.approx(expected[key], abs=1e-3)
+    assert values['ece'] == pytest.approx(expected['ece'], abs=1e-4)

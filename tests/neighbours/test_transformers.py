@@ -43,10 +43,10 @@ def test_a_training_run(trained, picture):
 
 def test_pipeline(run_folder, model, picture, pixels):
     answers = pipeline('image-classification', model=str(run_folder), device='cpu')(picture)
-    found = {answer['label']: answer['score'] for answer in answers}
+    scores = {answer['label']: answer['score'] for answer in answers}
     expected = dict(zip(class_names(model), logits_of(model, pixels).softmax(1)[0].tolist(), strict=True))
-    assert list(found.values()) == sorted(found.values(), reverse=True)
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert scores == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize('method', METHODS)
