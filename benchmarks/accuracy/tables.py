@@ -35,14 +35,21 @@ def main_table(results: list[dict[str, Any]], plain: dict[str, Any]) -> str:
         plain: Of plain fine-tuning in the papers' protocol.
     """
     tuned, methods = _tuned_and_methods(results)
+    backbone = _cost(methods[0], 'backbone_')
     lines = [
-        '| method | top-1 | over plain fine-tuning | errors removed | over the tuned baseline | errors removed |',
-        '|---|---|---|---|---|---|',
-        f"| plain fine-tuning | {plain['metrics']['top1']:.1f} | - | - | {_gain(plain, tuned)} |",
-        f"| tuned baseline | {tuned['metrics']['top1']:.1f} | {_gain(tuned, plain)} | - | - |"]
-    lines += [f"| {result['method']} | **{result['metrics']['top1']:.1f}** | {_gain(result, plain)} | {_gain(result, tuned)} |"
-              for result in methods]
+        '| method | top-1 | over plain fine-tuning | errors removed | over the tuned baseline | errors removed | parameters | photograph |',
+        '|---|---|---|---|---|---|---|---|',
+        f"| plain fine-tuning | {plain['metrics']['top1']:.1f} | - | - | {_gain(plain, tuned)} | {backbone} |",
+        f"| tuned baseline | {tuned['metrics']['top1']:.1f} | {_gain(tuned, plain)} | - | - | {backbone} |"]
+    lines += [f"| {result['method']} | **{result['metrics']['top1']:.1f}** | {_gain(result, plain)} | {_gain(result, tuned)} "
+              f"| {_cost(result)} |" for result in methods]
     return '\n'.join(lines)
+
+
+def _cost(result: dict[str, Any], of: str = '') -> str:
+    """Parameters, and the time of a photograph; of 'backbone_' for the backbone with a linear classifier."""
+    cost = result['cost']
+    return f"{cost[f'{of}parameters'] / 1e6:.1f} M | {cost[f'{of}milliseconds']:.0f} ms"
 
 
 def detail_table(results: list[dict[str, Any]], plain: dict[str, Any]) -> str:
