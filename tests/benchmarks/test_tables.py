@@ -14,7 +14,8 @@ def result(method, correct, seed=0, **metrics):
     top1 = 100 * correct.count('1') / len(correct)
     return dict(
         model=method, method=method, backbone='net', data='birds', split='test', input_size=64, epochs=3, seed=seed,
-        recipe=dict(task=method, task_args={}), metrics=dict(top1=top1, mean_per_class=top1, correct=correct, **metrics))
+        recipe=dict(task=method, task_args={}),
+        cost=dict(parameters=2e6, milliseconds=7.6, backbone_parameters=1.5e6, backbone_milliseconds=3.2), metrics=dict(top1=top1, mean_per_class=top1, correct=correct, **metrics))
 
 
 TUNED, PLAIN = result('baseline', '1' * 60 + '0' * 40), result('baseline', '1' * 50 + '0' * 50)
@@ -28,11 +29,12 @@ def cells(table, name):
 
 def test_every_row_is_compared_with_both_opponents():
     table = tables.main_table([TUNED, METHOD], PLAIN)
-    _, top1, over_plain, plain_errors, over_tuned, tuned_errors = cells(table, 'wsdan')
+    _, top1, over_plain, plain_errors, over_tuned, tuned_errors, *cost = cells(table, 'wsdan')
+    assert cost == ['2.0 M', '8 ms'] and cells(table, 'tuned baseline')[6:] == ['1.5 M', '3 ms']
     assert (top1, plain_errors, tuned_errors) == ('**80.0**', '60 %', '50 %')
     assert over_plain.startswith('+30.0 [+') and over_tuned.startswith('+20.0 [+')
     assert cells(table, 'plain fine-tuning')[4].startswith('-10.0 [-')
-    assert {line.count('|') for line in table.splitlines()} == {7}
+    assert {line.count('|') for line in table.splitlines()} == {9}
 
 
 def test_details():
