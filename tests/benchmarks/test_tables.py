@@ -15,7 +15,8 @@ def result(method, correct, seed=0, **metrics):
     return dict(
         model=method, method=method, backbone='net', data='birds', split='test', input_size=64, epochs=3, seed=seed,
         recipe=dict(task=method, task_args={}),
-        cost=dict(parameters=2e6, milliseconds=7.6, backbone_parameters=1.5e6, backbone_milliseconds=3.2), metrics=dict(top1=top1, mean_per_class=top1, correct=correct, **metrics))
+        cost=dict(parameters=2e6, milliseconds=7.6, backbone_parameters=1.5e6, backbone_milliseconds=3.2),
+        metrics=dict(top1=top1, mean_per_class=top1, correct=correct, **metrics))
 
 
 TUNED, PLAIN = result('baseline', '1' * 60 + '0' * 40), result('baseline', '1' * 50 + '0' * 50)
