@@ -33,7 +33,7 @@ def test_weights_and_arguments(pixels):
 def test_default_weights(pixels):
     theirs = torch.hub.load(ROOT, 'wsdan_tf_efficientnet_lite0', source='local', pretrained=True).eval()
     with torch.inference_mode():
-        torch.testing.assert_close(theirs(pixels), load_model('wsdan_tf_efficientnet_lite0.grocery81')(pixels), rtol=0, atol=0)
+        torch.testing.assert_close(theirs(pixels), load_model('wsdan_tf_efficientnet_lite0.cub200')(pixels), rtol=0, atol=0)
 
 
 def test_unknown_names():

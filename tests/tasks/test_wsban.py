@@ -46,25 +46,24 @@ def test_the_part_teaches_and_does_not_learn_from_the_master(batch):
     images, targets = batch
     model, task = make(center_weight=0.0, distillation_weight=1.0)
     task.eval()
-    seen = []
+    maps = []  # of the passes with gradients: the part's, the whole image's
 
     def keep(module, inputs, output):
-        output.retain_grad()
-        seen.append(output)
+        if output.requires_grad:
+            output.retain_grad()
+            maps.append(output)
 
     model.backbone.register_forward_hook(keep)
     result = task(images, targets)
     result['loss'].backward()
-    both = [output.grad.clone() for output in seen]
-    boxes = model.object_box(model.attention(seen[0]), 64, 64)
+    of_part, of_whole = (output.grad.clone() for output in maps)
+    boxes = model.object_box(model.attention(maps[1]), 64, 64)
     part = model.forward_parts(crop_boxes(images, boxes, 64, 64)).logits
     model.zero_grad()
-    for output in seen:
-        output.grad = None
     (F.cross_entropy(part, targets) / 2).backward()
-    assert both[0].any()
-    # what the crop's pass got is its own cross-entropy's gradient and nothing of the distillation
-    torch.testing.assert_close(both[1], seen[2].grad, rtol=1e-3, atol=1e-7)
+    assert of_whole.any()
+    # the gradient of the part is that of its own cross-entropy and nothing of the distillation
+    torch.testing.assert_close(of_part, maps[2].grad, rtol=1e-3, atol=1e-7)
 
 
 def test_distillation_can_be_left_out(batch):

@@ -138,14 +138,14 @@ def test_nan_stops_before_it_reaches_the_weights(photos, tmp_path, monkeypatch):
 
     def poisoned(name, model, **args):
         task = original(name, model, **args)
-        forward = task.forward
+        step = task.step
 
-        def wrapped(images, targets):
+        def wrapped(images, targets, backward):
             calls.append(1)
-            result = forward(images, targets)
+            result = step(images, targets, backward)
             return {**result, 'loss': result['loss'] * float('nan')} if len(calls) == 6 else result
 
-        task.forward = wrapped
+        task.step = wrapped
         return task
 
     monkeypatch.setattr(trainer_module, 'create_task', poisoned)
