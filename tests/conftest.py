@@ -1,5 +1,6 @@
 """What several test files need: a tiny trained-looking model in a run folder, and small photographs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ from PIL import Image
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo.saving import save_model
+
+if 'PYTEST_XDIST_WORKER' in os.environ:  # workers share the cores, and so do the processes that tests start
+    os.environ['OMP_NUM_THREADS'] = '1'
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
