@@ -133,11 +133,11 @@ def repo_id(request):
 
 
 @pytest.fixture(scope='session')
-def _measured(_client, run_folder, photos):
-    result = run_folder / 'result.json'
-    outcome = _client('evaluate', run_folder, '--data', f'folder:{photos}', '--workers', 0, '--json', result)
+def _measured(_client, run_folder, photos, tmp_path_factory):
+    folder = shutil.copytree(run_folder, tmp_path_factory.mktemp('measured') / 'run')  # other tests want one without a result
+    outcome = _client('evaluate', folder, '--data', f'folder:{photos}', '--workers', 0, '--json', folder / 'result.json')
     assert outcome.status == 0, outcome.err
-    return run_folder
+    return folder
 
 
 @pytest.fixture
