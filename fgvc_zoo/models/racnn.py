@@ -26,8 +26,6 @@ from fgvc_zoo.layers import (
 from fgvc_zoo.models.base import Explanation, FineGrainedModel, Paper, Passes
 from fgvc_zoo.models.registry import Variant, register_method
 
-JOINTS = ('fusion', 'mean')
-
 
 class RACNNOutput(NamedTuple):
     """What training needs of one pass over S scales.
@@ -70,9 +68,6 @@ class RACNN(FineGrainedModel):
         proposal_channels: A 1x1 convolution first reduces the map to this many channels; 0 for all.
         proposal_width: Entries of its hidden layer.
         shared: Arguments of `FineGrainedModel`.
-
-    Raises:
-        UserError: A choice does not exist or does not fit the backbone, or a number is out of range.
     """
 
     method = 'racnn'
@@ -88,7 +83,7 @@ class RACNN(FineGrainedModel):
             proposal_width: int = 256,
             **shared: Any,
     ) -> None:
-        check_choice('joint', joint, JOINTS)
+        check_choice('joint', joint, ('fusion', 'mean'))
         check_range('num_scales', num_scales, 2, 4)
         for name, value, least in (('crop_size', crop_size, 0), ('proposal_grid', proposal_grid, 1),
                                    ('proposal_channels', proposal_channels, 0), ('proposal_width', proposal_width, 1)):
@@ -105,10 +100,9 @@ class RACNN(FineGrainedModel):
                 self.num_features, proposal_grid, proposal_channels, proposal_width, **self.like_backbone())
             for _ in range(num_scales - 1))
         first = self.backbone.pretrained_cfg.get('first_conv') or ()
-        first = (first,) if isinstance(first, str) else first
-        networks = ['backbone', *(f'backbones.{index}' for index in range(num_scales - 1))]
+        names = (first,) if isinstance(first, str) else first
         # where timm looks for what depends on the number of input channels
-        self._traits = dict(first_conv=tuple(f'{network}.model.{name}' for network in networks for name in first))
+        self._traits = dict(first_conv=tuple(f'{network}.{name}' for network in self._networks() for name in names))
         self._add_classifiers()
 
     def _add_classifiers(self) -> None:
@@ -132,15 +126,11 @@ class RACNN(FineGrainedModel):
         return self.fuse(descriptors)
 
     def forward_scales(self, x: Tensor, learn_boxes: bool = True) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Images (B, in_chans, H, W) -> every scale's map, the proposed squares, and the squares in the image.
+        """Images (B, in_chans, H, W) -> S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing
+        scale's input, and in coordinates of the image.
 
-        Args:
-            x: Images, normalised.
-            learn_boxes: Let gradients of the finer scales reach the proposals, and gradients of the proposals the maps.
-                Otherwise a proposal's gradient reaches its own network only.
-
-        Returns:
-            S maps (B, C, h, w); S - 1 proposals (B, 3) in coordinates of the proposing scale's input, and of the image.
+        With `learn_boxes` gradients of the finer scales reach the proposals, and gradients of the proposals the maps.
+        Otherwise a proposal's gradient reaches its own network only.
         """
         maps = [self.backbone(x)]
         squares: list[Tensor] = []
@@ -157,16 +147,8 @@ class RACNN(FineGrainedModel):
         return maps, squares, regions
 
     def zoom(self, x: Tensor, square: Tensor, parent: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the next scale sees.
-
-        Args:
-            x: Images (B, in_chans, H, W).
-            square: The proposal (B, 3), in coordinates of what the proposing scale sees.
-            parent: What the proposing scale sees, a square in the image (B, 3); None for the whole image.
-
-        Returns:
-            The next scale's input (B, in_chans, crop_size, crop_size), and its square in the image (B, 3).
-        """
+        """Images and a proposal (B, 3) -> the next scale's input (B, in_chans, crop_size, crop_size) and its square in
+        the image (B, 3). `parent` is the proposing scale's square in the image; None for the whole image."""
         height = self.crop_size if self.crop_size > 0 else x.shape[2]
         width = self.crop_size if self.crop_size > 0 else x.shape[3]
         crop = attended_crop(x, square, height, width, parents=parent, masked=self.masked)
