@@ -30,7 +30,7 @@ def train(
         cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
         resume: Annotated[bool, typer.Option(help="Continue from the run folder's checkpoint.")] = False,
         amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
-        compile: Annotated[bool, typer.Option('--compile', help='Compile the backbone: slower to start; not faster on every machine.')] = False,
+        compile: Annotated[bool, typer.Option('--compile', help='Compile the backbone; not faster on every machine.')] = False,
         device: Device = None,
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
