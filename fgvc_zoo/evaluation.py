@@ -225,15 +225,18 @@ def localization(predicted: Tensor, true: Tensor) -> dict[str, float]:
 
     Returns:
         `iou50`: percent of images with a box IoU of at least 0.5; `mean_iou` in [0, 1]; `central_box_iou50`: for comparison, `iou50` of
-        centred square boxes with the areas of the predicted ones.
+        centred square boxes with the areas of the predicted ones; `side_correlation`: of the boxes' longer sides with the true ones', in
+        [-1, 1], 0 where all are equal.
     """
     area = (predicted[:, 2] - predicted[:, 0]) * (predicted[:, 3] - predicted[:, 1])
     half = area.sqrt() / 2
     central = torch.stack([0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half], 1)
+    sides = torch.stack([(boxes[:, 2:] - boxes[:, :2]).amax(1) for boxes in (predicted, true)])
     overlap, reference = box_iou(predicted, true).diagonal(), box_iou(central, true).diagonal()
     return dict(
         iou50=round(100 * (overlap >= 0.5).double().mean().item(), 3), mean_iou=round(overlap.mean().item(), 4),
-        central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3))
+        central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3),
+        side_correlation=round(torch.corrcoef(sides).nan_to_num()[0, 1].item(), 4))
 
 
 def method_and_backbone(model: TimmModel, task: str | None) -> tuple[str, str]:

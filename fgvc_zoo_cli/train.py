@@ -30,7 +30,6 @@ def train(
         cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
         resume: Annotated[bool, typer.Option(help="Continue from the run folder's checkpoint.")] = False,
         amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
-        compile: Annotated[bool, typer.Option('--compile', help='Compile the backbone; not faster on every machine.')] = False,
         device: Device = None,
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
@@ -49,7 +48,7 @@ def train(
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
         eval_every=eval_every, pretrained_backbone=_weights(pretrained_backbone), workers=workers, cache=cache, resume=resume,
-        device=device, amp=amp, compile=compile, command=command_line()))
+        device=device, amp=amp, command=command_line()))
     console(stderr=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'

@@ -74,6 +74,9 @@ def test_localization_by_hand():
     assert result['mean_iou'] == pytest.approx((0.8 + 1 / 7 + 0.4) / 3, abs=1e-3)
     # central boxes of areas 0.2, 0.25 and 0.4 meet the second exactly, the others too little
     assert result['central_box_iou50'] == pytest.approx(100 / 3, abs=1e-2)
+    # longer sides 1, 0.5, 0.5 of the boxes and 0.5, 0.5, 1 of the true ones
+    assert localization(found.flip(0), true)['side_correlation'] == pytest.approx(-0.5, abs=1e-4)
+    assert localization(found[:1].expand(3, 4), true)['side_correlation'] == 0
 
 
 def test_two_passes_are_measured_apart(run_folder, photos):

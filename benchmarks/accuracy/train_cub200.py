@@ -16,6 +16,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from fgvc_zoo._files import atomic_write, half_precision
+
 BACKBONE = 'tf_efficientnet_lite0'
 # model, recipe, what differs from the recipe
 RUNS: dict[str, tuple[str, str, list[str]]] = {
@@ -40,7 +42,6 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
     if options.train_split == 'fit':
         words += ['--eval-split', 'holdout', '--eval-every', str(options.epochs)]
     words += ['--amp', options.amp] if options.amp else []
-    words += ['--compile'] if name in options.compile else []
     return words + [word for change in changes + options.changes for word in ('--set', change)]
 
 
@@ -56,7 +57,6 @@ def main() -> int:
     parser.add_argument('--workers', type=int, default=3, help='processes that load images, for each run')
     parser.add_argument('--train-split', default='train', choices=['train', 'fit'], help="'fit' measures on the held-out fifth")
     parser.add_argument('--runs', nargs='+', default=list(RUNS), choices=list(RUNS))
-    parser.add_argument('--compile', nargs='*', default=[], choices=list(RUNS), help='runs whose backbone is compiled')
     parser.add_argument('--set', dest='changes', action='append', default=[], help='key=value of every recipe')
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,8 @@ def main() -> int:
 
 def halve(path: Path) -> None:
     """Rewrite weights in half precision."""
-    part = path.with_suffix('.part')
-    save_file({key: value.half() if value.is_floating_point() else value for key, value in load_file(path).items()}, part)
-    part.replace(path)
+    weights = half_precision(load_file(path))
+    atomic_write(path, lambda part: save_file(weights, part))
 
 
 if __name__ == '__main__':

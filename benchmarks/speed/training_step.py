@@ -26,7 +26,7 @@ from fgvc_zoo._files import write_json
 from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.recipes import load_recipe, recipe_for
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.setup import build_model, compile_backbones, parameter_groups, train_mode
+from fgvc_zoo.training.setup import build_model, parameter_groups, train_mode
 
 BACKBONE = 'tf_efficientnet_lite0'
 CLASSES = 200
@@ -44,7 +44,7 @@ def run_case(options: argparse.Namespace) -> dict[str, Any]:
     task: Any = create_task(recipe.task, model, smoothing=recipe.smoothing, **recipe.task_args)
     optimizer = create_optimizer_v2(parameter_groups(model, recipe, task), opt='sgd', lr=1e-3, momentum=0.9)
     if options.compile:
-        compile_backbones(model)
+        getattr(model, 'backbone', model).compile()
     train_mode(task, model, recipe)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     generator = torch.Generator().manual_seed(1)

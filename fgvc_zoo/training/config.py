@@ -27,7 +27,6 @@ class TrainConfig:
         resume: Go on from the run folder's checkpoint.
         device: 'cpu', 'cuda', ...; None takes what there is.
         amp: 'bf16', 'fp16' or None.
-        compile: Compile the backbones (torch.compile): slower to start; not faster on every machine.
         progress: Show a progress bar.
         command: The command line, for the record.
     """
@@ -46,7 +45,6 @@ class TrainConfig:
     resume: bool = False
     device: str | None = None
     amp: str | None = None
-    compile: bool = False
     progress: bool = True
     command: str = ''
 

@@ -20,7 +20,6 @@ from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel, find_method
-from fgvc_zoo.models.backbone import Backbone
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
@@ -139,13 +138,6 @@ def schedule(optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> Sche
 def trained_backbone(model: TimmModel) -> list[nn.Parameter]:
     """The parameters of the backbone that are trained; after `parameter_groups`, which freezes the others."""
     return [parameter for name, parameter in model.named_parameters() if parameter.requires_grad and _origin(model, name) == 'backbone']
-
-
-def compile_backbones(model: TimmModel) -> None:
-    """torch.compile every backbone of a fine-grained model, or a plain timm model as a whole, in place; state dicts do not change."""
-    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
-    for module in backbones or [model]:
-        module.compile()
 
 
 def restore_task(folder: Path) -> TrainingTask:

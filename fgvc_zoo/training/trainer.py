@@ -41,7 +41,6 @@ from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
 from fgvc_zoo.training.setup import (
     build_model,
-    compile_backbones,
     parameter_groups,
     schedule,
     train_dataset,
@@ -138,8 +137,6 @@ class _Run:
         self.scheduler = schedule(optimizer, recipe, self.steps_per_epoch)
         self.backbone = trained_backbone(self.model)
         self.task = task
-        if config.compile:  # behind the copy that the average is kept in: it measures other batch sizes
-            compile_backbones(self.model)
         self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
 
         self.epoch, self.step_in_epoch = 0, 0

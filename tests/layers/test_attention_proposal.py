@@ -12,6 +12,7 @@ from fgvc_zoo.layers import (
     bound_squares,
     box_mask,
     crop_boxes,
+    extent_squares,
     nested_squares,
     paste_maps,
     peak_squares,
@@ -283,3 +284,15 @@ def test_pasted_map_comes_back_when_it_is_cut_out():
         outside[max(top - 2, 0):top + side + 2, left - 2:left + side + 2] = 0
         assert not outside.any()
     torch.testing.assert_close(paste_maps(maps, torch.full((2, 3), 0.5), 4, 4), maps)
+
+
+def test_extent_squares_are_as_large_as_the_response():
+    """By hand: the enlarged map is 4 times as fine, and a step of the response falls below 0.3 of it within 5/8 of a cell or so."""
+    features = torch.zeros(3, 2, 16, 16)
+    features[0, :, 4:12, 6:10] = -1  # eight cells high, four wide, signed: magnitudes count
+    features[1, :, 0:2, 14:16] = 1  # in a corner: moved inside, and not smaller than a sixth
+    features[2] = 1
+    squares = extent_squares(features)
+    torch.testing.assert_close(squares[0], torch.tensor([0.5, 0.5, 0.25]), atol=0.02, rtol=0)
+    torch.testing.assert_close(squares[1], torch.tensor([5 / 6, 1 / 6, 1 / 6]))
+    torch.testing.assert_close(squares[2], torch.tensor([0.5, 0.5, 0.5]))

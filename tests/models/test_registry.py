@@ -95,6 +95,6 @@ def test_the_answer_and_its_explanation_come_from_the_same_passes(method):
     logits, explanation = model.forward_explained(images)
     with torch.no_grad():
         torch.testing.assert_close(logits, model(images))
-    for found, expected in zip(explanation, model.explain(images), strict=True):
-        torch.testing.assert_close(found, expected) if torch.is_tensor(found) else None
-        assert torch.is_tensor(found) or found == expected
+    again = model.explain(images)
+    torch.testing.assert_close(explanation[:2], again[:2])
+    assert explanation[2:] == again[2:]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
-from fgvc_zoo.layers import peak_squares
+from fgvc_zoo.layers import extent_squares, peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
@@ -386,3 +386,11 @@ def test_two_processes_have_the_gradients_and_the_phases_of_one(batch, two_proce
                     assert have[name] is None, name
                 else:
                     torch.testing.assert_close(have[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_only_the_first_proposal_learns_the_extent():
+    _, task = in_phase('proposal', first_target='extent', peak_half=0.2)
+    features, square = torch.rand(2, 4, 8, 8), torch.full((2, 3), 0.4)
+    for index, target in enumerate([extent_squares(features), peak_squares(features, 0.2)]):
+        expected = F.smooth_l1_loss(square, target, beta=0.1, reduction='sum') / 2
+        torch.testing.assert_close(task.proposal_loss(index, features, square), expected)

@@ -236,3 +236,13 @@ def test_training_at_chance_is_said(accuracy, classes, images, warns):
         trainer_module._Run._check_above_chance(run, accuracy)
     assert bool(caught) == warns
     assert not warns or 'no better than guessing' in str(caught[0].message)
+
+
+@pytest.mark.parametrize(('name', 'args'), [
+    ('test_efficientnet', {}), ('wsdan', dict(backbone='test_resnet')), ('racnn', dict(backbone='test_resnet'))])
+def test_every_classifier_starts_from_zeros(name, args):
+    model = build_model(name, load_recipe('baseline').replace(model_args=args), 4, False)
+    heads = model.pretrained_cfg['classifier']
+    for head in (heads,) if isinstance(heads, str) else heads:
+        assert not any(parameter.any() for parameter in model.get_submodule(head).parameters()), head
+    assert any(parameter.any() for parameter in model.parameters())
