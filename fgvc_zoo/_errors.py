@@ -1,7 +1,8 @@
-"""UserError, which the command shows without a traceback, and the checks that raise it."""
+"""UserError, which the command shows without a traceback, the checks that raise it, and text that is safe to show."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from math import inf
@@ -23,6 +24,21 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """
     matches = get_close_matches(name, list(choices), n=3, cutoff=0.5)
     return f", did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+
+
+def plain(text: str) -> str:
+    """A text from outside as one line that is safe to show, in a terminal or a picture.
+
+    Line breaks, terminal escapes and other control characters, signs that change the direction of writing, and bytes of a file name that
+    are not UTF-8 become escapes such as `\\x1b`, `\\n` and `\\udcff`.
+    """
+    return ''.join(repr(sign)[1:-1] if _is_unsafe(sign) else sign for sign in text)
+
+
+def _is_unsafe(sign: str) -> bool:
+    # Cc: control characters; Cs: half of a surrogate pair, which stands for a byte that is not UTF-8; Zl, Zp: line breaks
+    return unicodedata.category(sign) in ('Cc', 'Cs', 'Zl', 'Zp') or unicodedata.bidirectional(sign) in (
+        'LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
 
 
 def first_line(error: BaseException) -> str:

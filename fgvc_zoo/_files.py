@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,18 @@ def git_sha1(path: Path) -> str:
     """Git blob SHA-1 of a file, 40 hex digits."""
     content = path.read_bytes()
     return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+
+
+def without_folders(command: str) -> str:
+    """A command line for a published record: each absolute path is cut to its last part, so that no folder of a machine is published.
+
+    'fgvc-zoo evaluate /home/me/run --data cub200:/data/cub' becomes 'fgvc-zoo evaluate run --data cub200:cub'.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quotation mark in a name
+        words = command.split()
+    return shlex.join(re.sub(r'(?:^|(?<=[:=]))(?:~|[A-Za-z]:)?[/\\].*?([^/\\]*)[/\\]*$', r'\1', word) for word in words)
 
 
 def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
 from fgvc_zoo.data import inverse_normalize
+from fgvc_zoo.fonts import draw_text, wrapped
 from fgvc_zoo.layers import crop_boxes
 from fgvc_zoo.prediction import Prediction
 
 _PANEL = 320
 _MARGIN = 12
 _BOX_COLOR = (255, 221, 51)
+_BAR_COLOR = (94, 129, 172)
 _INK = (32, 32, 32)
+_TEXT = 17  # font size in pixels
+_ROW = 26
 # dark violet, magenta, orange, pale yellow; lightness increases evenly
 _COLORS = np.array([(13, 8, 60), (84, 2, 124), (158, 40, 118), (212, 75, 88), (244, 122, 52), (252, 178, 44), (250, 250, 160)])
 
@@ -77,20 +81,22 @@ def _heat(picture: Image.Image, attention: Tensor) -> Image.Image:
 
 
 def _compose(panels: list[tuple[str, Image.Image]], answers: list[tuple[str, float]]) -> Image.Image:
-    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
-    width = len(panels) * (_PANEL + _MARGIN) + _MARGIN
+    names_at = 2 * _MARGIN + _PANEL  # below the second panel; a picture of one panel is as wide as one of two
+    width = max(len(panels), 2) * (_PANEL + _MARGIN) + _MARGIN
+    lines = [wrapped(name, _TEXT, width - names_at - _MARGIN) for name, _ in answers]
     top = _MARGIN + 22
-    height = top + _PANEL + _MARGIN + 26 * len(answers) + _MARGIN
-    canvas = Image.new('RGB', (width, height), 'white')
+    below = top + _PANEL + _MARGIN
+    canvas = Image.new('RGB', (width, below + _ROW * sum(map(len, lines)) + _MARGIN), 'white')
     draw = ImageDraw.Draw(canvas)
     for index, (title, picture) in enumerate(panels):
         left = _MARGIN + index * (_PANEL + _MARGIN)
-        draw.text((left, _MARGIN), title, fill=_INK, font=small)
+        draw_text(draw, left, _MARGIN + 14, title, 14, _INK)
         canvas.paste(picture, (left, top))
-    for index, (name, probability) in enumerate(answers):
-        y = top + _PANEL + _MARGIN + 26 * index
-        room = _PANEL - 60
-        draw.rectangle([_MARGIN, y + 3, _MARGIN + max(2, round(room * probability)), y + 19], fill=(94, 129, 172))
-        draw.text((_MARGIN + room + 8, y), f'{100 * probability:.1f} %', fill=_INK, font=font)
-        draw.text((_MARGIN * 2 + _PANEL, y), name, fill=_INK, font=font)
+    room = _PANEL - 72
+    for (_, probability), name in zip(answers, lines, strict=True):
+        draw.rectangle([_MARGIN, below + 3, _MARGIN + max(2, round(room * probability)), below + 19], fill=_BAR_COLOR)
+        draw_text(draw, _MARGIN + room + 8, below + 18, f'{100 * probability:.1f} %', _TEXT, _INK)
+        for line in name:
+            draw_text(draw, names_at, below + 18, line, _TEXT, _INK)
+            below += _ROW
     return canvas

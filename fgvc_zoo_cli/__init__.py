@@ -11,11 +11,12 @@ import os
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 
 from fgvc_zoo_cli import evaluate, models, predict, publish, timm_scripts, train, verify
+from fgvc_zoo_cli._terminal import accept_any_text, forget_output
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -33,7 +34,7 @@ def options(
         typer.echo(version('fgvc-zoo'))
         raise typer.Exit
     if context.invoked_subcommand != 'timm':  # timm's scripts keep Python's format
-        warnings.formatwarning = lambda message, *_: f'fgvc-zoo: note: {message}\n'
+        warnings.formatwarning = _note
     if modules:
         from fgvc_zoo.models.registry import import_methods
 
@@ -51,22 +52,48 @@ app.command()(verify.verify)
 app.command('timm', context_settings=dict(allow_interspersed_args=False))(timm_scripts.run_script)
 
 
+def _note(message: Warning | str, *_: object) -> str:
+    from fgvc_zoo._errors import plain
+
+    return f'fgvc-zoo: note: {plain(str(message))}\n'
+
+
 def main() -> None:
     """Run the command. An error that the user can fix is one line on standard error and exit status 2.
 
-    Typer itself exits with status 130 when the user interrupts.
+    Typer itself exits with status 130 when the user interrupts. When the reader of the output has exited, as with `| head`, the status is
+    0.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')  # huggingface_hub draws them into files too
+    accept_any_text()
+    output = sys.stdout
     try:
-        app()
-    except BrokenPipeError:  # the reader of our output has exited, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            app()
+        finally:
+            output.flush()
+    except BrokenPipeError:
+        forget_output()
         raise SystemExit(0) from None
+    except SystemExit:
+        if sys.stdout is not output:  # typer met the broken pipe first: it replaces the stream and exits with status 1
+            forget_output()
+            raise SystemExit(0) from None
+        raise
+    except OSError as error:
+        forget_output()
+        _fail(f'{error.filename or "the output"} cannot be read or written: {error.strerror or error}')
     except ValueError as error:
         from fgvc_zoo import UserError
 
         if not isinstance(error, UserError):
             raise
-        typer.echo(f'fgvc-zoo: error: {error}', err=True)
-        raise SystemExit(2) from None
+        _fail(str(error))
+
+
+def _fail(sentence: str) -> NoReturn:
+    from fgvc_zoo._errors import plain
+
+    typer.echo(f'fgvc-zoo: error: {plain(sentence)}', err=True)
+    raise SystemExit(2) from None

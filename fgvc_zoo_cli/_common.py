@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -9,7 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
 
 Data = Annotated[str, typer.Option(help='cub200:PATH, grocery:PATH, folder:PATH or PATH.')]
 Device = Annotated[Optional[str], typer.Option(help='cpu, cuda, mps ...; the accelerator if there is one, if not given.')]
@@ -18,16 +18,9 @@ BatchSize = Annotated[int, typer.Option(min=1)]
 Workers = Annotated[int, typer.Option(min=0, help='Processes that load images.')]
 
 
-def console(stderr: bool = False) -> Console:
-    """A console that neither wraps lines nor colours numbers."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
 def command_line() -> str:
-    """The command as it was typed, for the record."""
-    return ' '.join(['fgvc-zoo', *sys.argv[1:]])
+    """The command, as it can be typed again."""
+    return shlex.join(['fgvc-zoo', *sys.argv[1:]])
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, choose_device, command_line, console
+from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, choose_device, command_line
+from fgvc_zoo_cli._terminal import console
 
 if TYPE_CHECKING:
     from fgvc_zoo.loading import TimmModel
@@ -68,6 +69,7 @@ def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
 def _record(
         name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
+    from fgvc_zoo._files import without_folders
     from fgvc_zoo.checkpoints import load_manifest
     from fgvc_zoo.evaluation import method_and_backbone, result_record
 
@@ -89,23 +91,23 @@ def _record(
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
         data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
-        command=command_line(), seconds=seconds, device=device, **facts)
+        command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 
 def _show(metrics: dict[str, Any], count: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from fgvc_zoo._errors import plain
     from fgvc_zoo.evaluation import parts_of
 
-    out = Console()
+    out = console()
     table = Table(title=f'{count} images, percent', title_justify='left')
     for column in ('', 'top-1', 'top-5', 'mean per class'):
         table.add_column(column, justify='left' if not column else 'right')
     for part in parts_of(metrics) or ['']:
         values = metrics[part] if part else metrics
         table.add_row(part, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
-    out.print(table)
+    out.print(table, soft_wrap=False)
     if 'localization' in metrics:
         overlap = metrics['localization']
         out.print(f"box IoU >= 0.5: {overlap['iou50']:.1f} % of the images; "
@@ -113,4 +115,4 @@ def _show(metrics: dict[str, Any], count: int) -> None:
     out.print(f"negative log-likelihood {metrics['nll']:.3f}, expected calibration error {metrics['ece']:.3f}")
     if metrics['confusions']:
         out.print('most frequent confusions: ' + '; '.join(
-            f"{pair['true']} for {pair['predicted']} ({pair['count']})" for pair in metrics['confusions'][:5]))
+            f"{plain(pair['true'])} for {plain(pair['predicted'])} ({pair['count']})" for pair in metrics['confusions'][:5]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatch
 from typing import Annotated, Any
 
 import typer
 
 from fgvc_zoo_cli._common import Json
+from fgvc_zoo_cli._terminal import console, print_json
 
 
 def models(
@@ -16,7 +16,6 @@ def models(
         as_json: Json = False,
 ) -> None:
     """List the registered models and which have weights."""
-    from rich.console import Console
     from rich.table import Table
 
     from fgvc_zoo._errors import UserError, nearest
@@ -26,7 +25,7 @@ def models(
         names = [row['name'] for row in _rows()]
         raise UserError(f"no model matches '{pattern}'{nearest(pattern, names)} (fgvc-zoo models shows all)")
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table()
     for column in ('model', 'input', 'weights', 'classes', 'top-1', 'trained on'):
@@ -35,7 +34,7 @@ def models(
         table.add_row(
             row['name'], f"{row['input_size']} px", row['weights'] or '-', str(row['num_classes'] or '-'),
             f"{row['top1']:.1f} %" if row['top1'] is not None else '-', row['data'] or '-')
-    Console().print(table)
+    console().print(table, soft_wrap=False)
 
 
 def _rows() -> list[dict[str, Any]]:

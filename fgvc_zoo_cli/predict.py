@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import Device, Json, choose_device, console
+from fgvc_zoo_cli._common import Device, Json, choose_device
+from fgvc_zoo_cli._terminal import console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,8 +30,7 @@ def predict(
         device: Device = None,
 ) -> None:
     """Classify photographs."""
-    from rich.markup import escape
-
+    from fgvc_zoo._errors import plain
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import find_images
     from fgvc_zoo.explain import draw_prediction
@@ -55,22 +54,23 @@ def predict(
                 draw_prediction(answer, network.pretrained_cfg).save(save / picture_names[len(answers) - 1])
                 answers[-1] = dataclasses.replace(answer, view=None, explanation=None)  # drawn; a folder may hold many
     if as_json:
-        print(json.dumps([_record(answer) for answer in answers], indent=2, ensure_ascii=False))
+        print_json([_record(answer) for answer in answers])
     failed = [answer for answer in answers if answer.error is not None]
     for answer in failed:
-        err.print(f'fgvc-zoo: {escape(answer.error or "")}', style='red')
+        err.print(f'fgvc-zoo: {plain(answer.error or "")}', style='red')
     if failed:
         err.print(f'fgvc-zoo: {len(failed)} of {len(answers)} images could not be read', style='red')
         raise typer.Exit(1)
 
 
 def _show(out: Console, answer: Prediction) -> None:
-    from rich.markup import escape
+    from fgvc_zoo._errors import plain
 
-    out.print(f'[bold]{escape(str(answer.path))}[/bold]')
+    sign = '#' if out.options.ascii_only else '█'
+    out.print(plain(str(answer.path)), style='bold')
     for name, probability in zip(answer.names, answer.probabilities, strict=True):
-        bar = '█' * round(_BAR * probability)
-        out.print(f'  {100 * probability:5.1f} %  {bar:<{_BAR}}  {escape(name)}')
+        bar = sign * round(_BAR * probability)
+        out.print(f'  {100 * probability:5.1f} %  {bar:<{_BAR}}  {plain(name)}')
 
 
 def _record(answer: Prediction) -> dict[str, Any]:

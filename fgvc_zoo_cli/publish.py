@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import console
+from fgvc_zoo_cli._terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +59,11 @@ def publish(
     size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
     out.print(f"staged in '{folder}' ({size / 1e6:.1f} MB)")
     if dry_run:
-        _show(out, publishing.compare(folder, repo_id, revision))
+        changes = publishing.compare(folder, repo_id, revision)
+        if changes is None:
+            out.print('the Hub cannot be reached, so the folder was not compared with it')
+        else:
+            _show(out, changes)
         out.print('nothing was published (--dry-run)')
         return
     done = publishing.publish(folder, repo_id, private, revision, tag)
@@ -70,4 +74,4 @@ def publish(
 
 def _show(out: Console, changes: dict[str, str]) -> None:
     for name, change in changes.items():
-        out.print(f'  {_SIGNS[change]} {name} ({change})', markup=False)
+        out.print(f'  {_SIGNS[change]} {name} ({change})')

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import Data, Device, Workers, command_line, console
+from fgvc_zoo_cli._common import Data, Device, Workers, command_line
+from fgvc_zoo_cli._terminal import console
 
 
 def train(

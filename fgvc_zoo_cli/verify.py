@@ -8,7 +8,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import BatchSize, Device, Workers, console
+from fgvc_zoo_cli._common import BatchSize, Device, Workers
+from fgvc_zoo_cli._terminal import console
 from fgvc_zoo_cli.evaluate import evaluate
 
 
@@ -24,6 +25,7 @@ def verify(
     """Check that a published model is intact, reproduces its golden logits, and reaches its figures."""
     from rich.table import Table
 
+    from fgvc_zoo._errors import plain
     from fgvc_zoo._transfer import download
     from fgvc_zoo.publishing import CHECKSUMS, RESULT, check
 
@@ -39,11 +41,12 @@ def verify(
     record = json.loads((folder / RESULT).read_text(encoding='utf-8'))
     published = _figures(record['metrics'])
     measured = _figures(evaluate(str(folder), data, split or record['split'], batch_size, workers, device=device)['metrics'])
-    table = Table('percent', 'published', 'measured', 'difference', title=f"{record['data']}, {record['split']}", title_justify='left')
+    title = plain(f"{record['data']}, {record['split']}")
+    table = Table('percent', 'published', 'measured', 'difference', title=title, title_justify='left')
     for key, value in published.items():
         now = measured.get(key, float('nan'))
-        table.add_row(key, f'{value:.2f}', f'{now:.2f}', f'{now - value:+.2f}')
-    out.print(table)
+        table.add_row(plain(key), f'{value:.2f}', f'{now:.2f}', f'{now - value:+.2f}')
+    out.print(table, soft_wrap=False)
     worst = max(abs(measured.get(key, float('inf')) - value) for key, value in published.items())
     holds = worst <= tolerance
     out.print(f"the figures {'hold' if holds else 'do not hold'}: they differ by at most {worst:.2f} percentage points "

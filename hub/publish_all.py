@@ -36,8 +36,11 @@ def main() -> None:
         repo_id = f'{options.org}/{item.name}'
         folder = stage_checkpoint(item, options.output / item.name, repo_id)
         if options.dry_run:
-            changed = [f'{name} {change}' for name, change in compare(folder, repo_id).items() if change != 'unchanged']
-            print(f"{repo_id}: {', '.join(changed) or 'unchanged'}")
+            changes = compare(folder, repo_id)
+            if changes is None:
+                print(f"{repo_id}: staged in '{folder}'; the Hub cannot be reached, so it was not compared")
+            else:
+                print(f"{repo_id}: {', '.join(f'{n} {change}' for n, change in changes.items() if change != 'unchanged') or 'unchanged'}")
             continue
         done = publish(folder, repo_id, options.private)
         update_manifest({**asdict(item), 'repo': repo_id, 'revision': done.revision})

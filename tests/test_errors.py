@@ -3,7 +3,7 @@
 import pytest
 
 from fgvc_zoo import UserError
-from fgvc_zoo._errors import check_choice, check_range, first_line, nearest
+from fgvc_zoo._errors import check_choice, check_range, first_line, nearest, plain
 
 
 @pytest.mark.parametrize(('value', 'args', 'allowed'), [
@@ -35,3 +35,15 @@ def test_choices_offer_the_nearest():
 def test_first_line():
     assert first_line(ValueError('\nwhat happened\nand more')) == 'what happened'
     assert first_line(ValueError()) == ''
+
+
+@pytest.mark.parametrize(('text', 'expected'), [
+    ('Gala é 苹果 تفاح', 'Gala é 苹果 تفاح'),
+    ('a\x1b[31m\x07\x9b', r'a\x1b[31m\x07\x9b'),
+    ('a\nb\r\u2028', r'a\nb\r\u2028'),
+    ('x\udcff', r'x\udcff'),
+    ('a\u202eb\u2066', r'a\u202eb\u2066'),
+    ("it's \\ \"so\"", "it's \\ \"so\""),
+])
+def test_plain(text, expected):
+    assert plain(text) == expected

@@ -18,7 +18,7 @@ def test_panels_of_a_two_pass_model(run_folder, photos):
     plain_model = timm.create_model('test_resnet', num_classes=3).eval()
     plain = draw_prediction(*predict(plain_model, [path], explain=True), plain_model.pretrained_cfg)
     assert picture.mode == 'RGB'
-    assert picture.width > 2.5 * plain.width
+    assert picture.width > 1.4 * plain.width  # three panels beside two
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1000
     with pytest.raises(ValueError, match='explain=True'):
         draw_prediction(*predict(model, [path]), model.pretrained_cfg)
@@ -41,3 +41,19 @@ def test_heat_is_brightest_where_attention_is():
     assert heat[20, 300] > heat[300, 20]
     dead = np.asarray(_heat(Image.new('RGB', (320, 320)), torch.zeros(4, 4)))
     assert (dead == dead[0, 0]).all()
+
+
+def test_names_are_whole_in_every_picture():
+    from fgvc_zoo.explain import _compose
+
+    def below(panels, name):
+        pixels = np.asarray(_compose([('input', Image.new('RGB', (320, 320)))] * panels, [(name, 0.5)]))
+        return (pixels[360:, 344:] < 128).any(2)
+
+    assert below(1, 'kiwi').any()  # a model without an explanation has one panel
+    for panels in (1, 2, 3):
+        long = below(panels, 'a very long name ' * 12)
+        assert long.shape[0] > below(panels, 'kiwi').shape[0]
+        assert not long[:, -8:].any()
+    assert not np.array_equal(below(2, 'é'), below(2, 'ř'))
+    assert not np.array_equal(below(2, '苹'), below(2, '果'))

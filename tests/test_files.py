@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError
-from fgvc_zoo._files import atomic_write, cpu_state_dict, git_sha1, half_precision, sha256, write_json
+from fgvc_zoo._files import atomic_write, cpu_state_dict, git_sha1, half_precision, sha256, without_folders, write_json
 
 
 def test_json_is_written_into_a_new_folder(tmp_path):
@@ -63,3 +63,14 @@ def test_state_dicts(tmp_path):
     assert load_file(tmp_path / 'weights').keys() == model.state_dict().keys()
     rounded = half_precision(state)
     assert rounded['weight'].dtype == torch.float16 and rounded['num_batches_tracked'].dtype == torch.int64
+
+
+@pytest.mark.parametrize(('command', 'expected'), [
+    ('fgvc-zoo evaluate /home/me/run --data cub200:/data/cub/ --json=/x/y.json', 'fgvc-zoo evaluate run --data cub200:cub --json=y.json'),
+    ('fgvc-zoo evaluate runs/a --data cub200:../data/cub', 'fgvc-zoo evaluate runs/a --data cub200:../data/cub'),
+    ("fgvc-zoo evaluate '/home/me/my run' --data folder:~/photos", "fgvc-zoo evaluate 'my run' --data folder:photos"),
+    ("fgvc-zoo evaluate 'C:\\Users\\me\\run' --lr 1e-3", 'fgvc-zoo evaluate run --lr 1e-3'),
+    ("it's", '\'it\'"\'"\'s\''),
+])
+def test_a_published_command_names_no_folder_of_a_machine(command, expected):
+    assert without_folders(command) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from fgvc_zoo._errors import plain
 from fgvc_zoo.comparison import compare_records
 from fgvc_zoo.models import Paper
 
@@ -44,12 +46,19 @@ def render_card(
     comparisons = [(OPPONENTS[name], compare_records(record, opponent)) for name, opponent in opponents.items()
                    if 'correct' in metrics and 'correct' in opponent['metrics']]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters['text'] = as_text
     text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
         metadata=_metadata(repo_id.split('/')[-1], record, license).to_yaml(), repo_id=repo_id, architecture=config['architecture'],
         labels=config['label_names'], about=about.rstrip('.'), paper=paper, package=package, picture=picture,
         result=record, rows=rows, opponents=opponents, comparisons=comparisons, rounded=rounded, license=license, files=files,
-        confusions='; '.join(f"{pair['true']} for {pair['predicted']}" for pair in metrics.get('confusions', [])[:5]))
+        confusions='; '.join(f"{as_text(pair['true'])} for {as_text(pair['predicted'])}" for pair in metrics.get('confusions', [])[:5]))
     return re.sub('\n{3,}', '\n\n', text)
+
+
+def as_text(text: str) -> str:
+    """Text from outside as Markdown that shows it as it is: no markup, HTML, picture, link or heading of its own, on one line."""
+    escaped = re.sub(r'([\\`*_\[\]|~])', r'\\\1', html.escape(plain(text), quote=False))
+    return re.sub(r'^(\d*)([#+\-=.)])', r'\1\\\2', escaped)
 
 
 def _metadata(name: str, record: dict[str, Any], license: str) -> ModelCardData:

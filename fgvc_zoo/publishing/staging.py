@@ -15,8 +15,8 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError
-from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json, write_text
+from fgvc_zoo._errors import UserError, plain
+from fgvc_zoo._files import atomic_write, half_precision, sha256, without_folders, write_json, write_text
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.loading import TimmModel, load_model
 from fgvc_zoo.models import find_method
@@ -190,7 +190,7 @@ def _read_result(path: Path) -> dict[str, Any]:
             raise KeyError(', '.join(sorted(missing)))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' is not a result file of `fgvc-zoo evaluate --json` ({error!r})") from error
-    return record
+    return {**record, 'command': without_folders(str(record.get('command', '')))}
 
 
 def _check_measured(record: dict[str, Any], model: TimmModel, source: Path) -> None:
@@ -230,6 +230,9 @@ def _read_config(path: Path, num_classes: int) -> dict[str, Any]:
     if len(labels) != num_classes:
         raise UserError(f"'{path}' names {len(labels)} classes (label_names), but the model has {num_classes}; write all names in the "
                         "order of the logits")
+    if odd := [label for label in labels if plain(label) != label]:
+        raise UserError(f"the class name '{plain(odd[0])}' in '{path}' has a line break or another control character, which labels.txt "
+                        'cannot hold; rename the class')
     return {**config, 'model_args': portable_args(config.get('model_args', {})), 'dtype': 'float32'}
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
 
 from fgvc_zoo._errors import UserError
@@ -37,11 +44,11 @@ class Published(NamedTuple):
     changes: dict[str, str]
 
 
-def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str, str]:
-    """Compare a staged folder with the Hub: file name -> 'added', 'changed', 'removed' or 'unchanged'.
+def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str, str] | None:
+    """Compare a staged folder with the Hub: file name -> 'added', 'changed', 'removed' or 'unchanged'; None if the Hub cannot be reached.
 
     Raises:
-        UserError: The Hub cannot be reached or refuses.
+        UserError: The Hub refuses.
     """
     with hub_errors(f"'{repo_id}' could not be compared"):
         try:
@@ -50,6 +57,10 @@ def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str
             if isinstance(error, GatedRepoError):
                 raise
             return dict.fromkeys(_published_names(folder), 'added')
+        except (HTTPError, OfflineModeIsEnabled) as error:
+            if isinstance(error, HfHubHTTPError):
+                raise
+            return None
 
 
 def publish(folder: Path, repo_id: str, private: bool = False, revision: str | None = None, tag: str | None = None) -> Published:

@@ -82,6 +82,16 @@ def test_dry_run(hub, run, publish, repo_id):
     assert {method for method, _ in hub.requests} == {'GET'}
 
 
+@pytest.mark.parametrize('env', [dict(HF_HUB_OFFLINE='1'), dict(HF_ENDPOINT='http://127.0.0.1:1')], ids=['offline', 'unreachable'])
+def test_dry_run_without_a_network(run, repo_id, client, env):
+    code = ("import sys; from fgvc_zoo.publishing import upload; upload._WAITS = (0, 0); import fgvc_zoo_cli; "
+            f"sys.argv = ['fgvc-zoo', 'publish', {str(run)!r}, {repo_id!r}, '--license', 'MIT', '--dry-run']; fgvc_zoo_cli.main()")
+    done = client.fresh(code, **env)
+    assert done.status == 0, done.err
+    assert 'staged in' in done.out and 'the Hub cannot be reached' in done.out
+    assert (run / 'hub' / 'README.md').exists()
+
+
 def test_private_branch_and_tag(hub, run, publish, repo_id):
     done = publish('--private', '--revision', 'draft', '--tag', 'v0')
     assert done.status == 0, done.err

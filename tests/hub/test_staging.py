@@ -228,3 +228,18 @@ def test_other_answers_are_noticed(staged):
     change(staged / 'checksums.json', **{'model.safetensors': hashlib.sha256((staged / 'model.safetensors').read_bytes()).hexdigest()})
     with pytest.raises(UserError, match='does not answer as it did'):
         check(staged)
+
+
+def test_no_folder_of_this_machine_is_published(run, tmp_path):
+    change(run / 'result.json', command='fgvc-zoo evaluate /home/me/run --data folder:/home/me/photos')
+    staged = stage(run, tmp_path / 'staged', REPO, 'MIT')
+    assert json.loads((staged / 'result.json').read_text())['command'] == 'fgvc-zoo evaluate run --data folder:photos'
+    assert not any(b'/home/me' in path.read_bytes() for path in staged.iterdir())
+
+
+def test_a_class_name_with_a_line_break_is_refused(run, tmp_path):
+    config = json.loads((run / 'config.json').read_text())
+    change(run / 'config.json', label_names=['gala', 'ki\nwi', 'leek'])
+    with pytest.raises(UserError, match=r'ki\\nwi'):
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+    assert config and not (tmp_path / 'staged').exists()

@@ -1,10 +1,13 @@
 """The model card as text: opponents, confusions, licences."""
 
+import html
+
 import pytest
 from huggingface_hub import ModelCard
 
+from fgvc_zoo._errors import plain
 from fgvc_zoo.models import Paper
-from fgvc_zoo.publishing.card import render_card
+from fgvc_zoo.publishing.card import as_text, render_card
 
 CONFIG = dict(architecture='wsdan_test', label_names=['gala', 'kiwi', 'leek'])
 
@@ -56,3 +59,24 @@ def test_licence_for_the_hub(license, expected, name):
     data = ModelCard(card(license=license)).data
     assert data.license == expected
     assert data.get('license_name') == name
+
+
+ODD = ['<script>alert(1)</script>', '![x](http://example.org/x.png)', '# heading', '1. item', 'a|b', '*bold* `code`', 'a\nb']
+
+
+def test_texts_from_outside_have_no_markup():
+    """The oracle is a Markdown renderer: it shows each text as it was given, and makes no tag of its own from it."""
+    markdown = pytest.importorskip('markdown_it')  # rich needs it
+    for text in ODD:
+        shown = markdown.MarkdownIt('commonmark').render(f'- {as_text(text)}: 1.0')
+        assert shown == f'<ul>\n<li>{html.escape(plain(text))}: 1.0</li>\n</ul>\n'
+
+
+def test_names_licence_and_data_are_escaped():
+    names = dict.fromkeys(ODD, 50.0)
+    config = dict(CONFIG, label_names=ODD)
+    text = card(record(per_class=names, confusions=[dict(true=ODD[0], predicted=ODD[1], count=2)]), config=config,
+                license='<b>MINE</b>', about='![x](http://example.org/x.png)')
+    for odd in ('<script>', '![x](', '<b>', '- # heading'):
+        assert odd not in text.partition('\n---\n')[2]
+    assert ModelCard(text).data.license == 'other'
