@@ -26,6 +26,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f", did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
 
 
+def sentence(error: BaseException) -> str:
+    """The message of an error, without the traceback that PyTorch adds if it was raised in a process that loads images."""
+    text = str(error).strip()
+    return text.rpartition('\n')[2].partition(': ')[2] if '\nOriginal Traceback' in text else text
+
+
 def plain(text: str) -> str:
     """A text from outside as one line that is safe to show, in a terminal or a picture.
 

@@ -33,8 +33,9 @@ def options(
     if show_version:
         typer.echo(version('fgvc-zoo'))
         raise typer.Exit
+    warnings.filterwarnings('ignore', module='PIL')  # of metadata, which do not matter here, without the file's name
     if context.invoked_subcommand != 'timm':  # timm's scripts keep Python's format
-        warnings.formatwarning = _note
+        warnings.formatwarning = _note  # type: ignore[assignment]  # the place in the code is for developers
     if modules:
         from fgvc_zoo.models.registry import import_methods
 
@@ -85,11 +86,11 @@ def main() -> None:
         forget_output()
         _fail(f'{error.filename or "the output"} cannot be read or written: {error.strerror or error}')
     except ValueError as error:
-        from fgvc_zoo import UserError
+        from fgvc_zoo._errors import UserError, sentence
 
         if not isinstance(error, UserError):
             raise
-        _fail(str(error))
+        _fail(sentence(error))
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -32,7 +31,7 @@ def predict(
     """Classify photographs."""
     from fgvc_zoo._errors import plain
     from fgvc_zoo._progress import progress_bar
-    from fgvc_zoo.data import find_images
+    from fgvc_zoo.data import find_images, free_names
     from fgvc_zoo.explain import draw_prediction
     from fgvc_zoo.loading import load_model
     from fgvc_zoo.prediction import predict as predict_images
@@ -40,7 +39,7 @@ def predict(
     images = find_images(paths)
     network = load_model(model, choose_device(device))
     out, err = console(), console(stderr=True)
-    picture_names = _picture_names(images) if save else []
+    pictures = free_names(images, save, '.explained.png') if save else []
     answers: list[Prediction] = []
     with progress_bar(err.is_terminal, err) as bar:
         task = bar.add_task('predicting', total=len(images))
@@ -51,7 +50,7 @@ def predict(
                 _show(out, answer)
             if save and answer.error is None:
                 save.mkdir(parents=True, exist_ok=True)
-                draw_prediction(answer, network.pretrained_cfg).save(save / picture_names[len(answers) - 1])
+                draw_prediction(answer, network.pretrained_cfg).save(pictures[len(answers) - 1])
                 answers[-1] = dataclasses.replace(answer, view=None, explanation=None)  # drawn; a folder may hold many
     if as_json:
         print_json([_record(answer) for answer in answers])
@@ -78,14 +77,3 @@ def _record(answer: Prediction) -> dict[str, Any]:
         return dict(path=str(answer.path), error=answer.error)
     best = [dict(name=name, probability=round(value, 6)) for name, value in zip(answer.names, answer.probabilities, strict=True)]
     return dict(path=str(answer.path), predictions=best)
-
-
-def _picture_names(images: list[Path]) -> list[str]:
-    """A file name for each picture: the image's, with a number where several would be equal."""
-    counts: Counter[str] = Counter()
-    names = []
-    for path in images:
-        counts[path.stem] += 1
-        number = f'_{counts[path.stem]}' if counts[path.stem] > 1 else ''
-        names.append(f'{path.stem}{number}.png')
-    return names

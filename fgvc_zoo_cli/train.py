@@ -34,7 +34,7 @@ def train(
         device: Device = None,
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
-    from fgvc_zoo._errors import UserError
+    from fgvc_zoo._errors import UserError, plain
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.recipes import load_recipe, recipe_for
 
@@ -43,8 +43,9 @@ def train(
     except ModuleNotFoundError as error:
         raise UserError(f"training needs '{error.name}': pip install 'fgvc-zoo[train]'") from error
     shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
-    images = len(open_dataset(data, train_split))
-    settings = load_recipe(recipe or recipe_for(model), images).replace(
+    dataset = open_dataset(data, train_split)
+    console(stderr=True).print(plain(dataset.describe()))
+    settings = load_recipe(recipe or recipe_for(model), len(dataset)).replace(
         **{**{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes or [])})
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.data.cache import decode_all
-from fgvc_zoo.data.images import image_size, load_image
+from fgvc_zoo.data.images import ImageError, image_size, load_image
 from fgvc_zoo.data.seeding import derive_seed, seeded
 
 TUNING_SPLITS = ('fit', 'holdout')
@@ -93,7 +93,8 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         self.paths = [sample.path for sample in samples]
         self.targets = [sample.target for sample in samples]
         self._pixel_boxes = [sample.box for sample in samples]
-        self._cache: list[np.ndarray] | None = None
+        self._cache: list[np.ndarray | ImageError] | None = None
+        self._unreadable = torch.zeros(len(samples), dtype=torch.bool).share_memory_()  # worker processes share it
 
     def _official_splits(self) -> tuple[str, ...]:
         raise NotImplementedError
@@ -131,15 +132,51 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         corners = torch.tensor([left, top, left + width, top + height], dtype=torch.float64)
         return (corners / torch.tensor([*size, *size])).clamp(0, 1).float()
 
+    def describe(self) -> str:
+        """What was understood, in one line: the split, its classes and images, and the other splits."""
+        counts = sorted(Counter(self.targets).values())
+        per_class = f'{counts[0]} to {counts[-1]}' if counts[0] != counts[-1] else str(counts[0])
+        others = ', '.join(f"'{name}'" for name in self._official_splits() if name != self.split) or 'none'
+        return (f"'{self.root}', split '{self.split}': {self.num_classes} classes, {len(self)} images, {per_class} in a class "
+                f'(median {counts[len(counts) // 2]}); other splits: {others}')
+
     def load(self, index: int) -> Image.Image:
         """The RGB image before the transform, from the cache if there is one, else from the file.
 
         Raises:
             UserError: The file cannot be read; it is named.
         """
-        if self._cache is not None:
-            return Image.fromarray(self._cache[index])
-        return load_image(self.paths[index])
+        if self._cache is None:
+            return load_image(self.paths[index])
+        cached = self._cache[index]
+        if isinstance(cached, ImageError):
+            raise cached
+        return Image.fromarray(cached)
+
+    @property
+    def unreadable(self) -> list[Path]:
+        """The photographs that training could not read and replaced by others."""
+        return [self.paths[index] for index in self._unreadable.nonzero().flatten().tolist()]
+
+    def _load_for_training(self, index: int) -> Image.Image:
+        """The image, or another one of its class if it cannot be read: a long run does not end for one damaged file.
+
+        Raises:
+            UserError: A tenth of the images (at most 10), or a hundredth of many, cannot be read, or no image of the class can.
+        """
+        target = self.targets[index]
+        following = ((index + step) % len(self) for step in range(len(self)))
+        for candidate in following:
+            if self.targets[candidate] == target and not self._unreadable[candidate]:
+                try:
+                    return self.load(candidate)
+                except ImageError as error:
+                    self._unreadable[candidate] = True
+                    count, bound = int(self._unreadable.sum()), max(1, min(10, len(self) // 10), len(self) // 100)
+                    if count > bound:
+                        raise UserError(f"{count} of the {len(self)} images in '{self.root}' cannot be read; the last one: {error}") from None
+                    warnings.warn(f'{error}; another image of its class takes its place', UserWarning, stacklevel=1)
+        raise UserError(f"no image of the class '{self.class_names[target]}' in '{self.root}' can be read")
 
     def cache(self, size: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Decode all images now and keep them in memory. Forked worker processes share it.
@@ -147,9 +184,6 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         Args:
             size: Images whose short side is longer are scaled down to it, in pixels.
             progress: Called with (done, total) after each image.
-
-        Raises:
-            UserError: A file cannot be read; it is named.
         """
         self._cache = decode_all(self.paths, size, progress)
 
@@ -161,13 +195,13 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
         Args:
             key: The index, or a sampler's (epoch, index, repeat). With the latter the transform's random numbers depend only on the
-                seed and the key.
+                seed and the key, and another image of the class takes the place of one that cannot be read.
 
         Raises:
-            UserError: The file cannot be read; it is named.
+            UserError: The file cannot be read, or with a sampler's key too many cannot; it is named.
         """
         epoch, index, repeat = key if isinstance(key, tuple) else (None, key, 0)
-        image: Any = self.load(index)
+        image: Any = self.load(index) if epoch is None else self._load_for_training(index)
         if self.transform is None:
             return image, self.targets[index]
         if epoch is None:
@@ -177,13 +211,16 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             return self.transform(image), self.targets[index]
 
     def _check_training_classes(self, samples: list[Sample]) -> None:
+        if len(self.class_names) == 1:
+            raise UserError(f"'{self.root}' has a single class, '{self.class_names[0]}': training needs two or more, each in a folder of its "
+                            'own or a line of its own in the list of classes')
         counts = Counter(sample.target for sample in samples)
         missing = [name for index, name in enumerate(self.class_names) if counts[index] == 0]
         if missing:
             raise UserError(f"'{self.root}' has no training image of {listed(missing)}: add some or remove the class")
         single = [name for index, name in enumerate(self.class_names) if counts[index] == 1]
         if single:
-            warnings.warn(f"'{self.root}' has a single training image of {listed(single)}", UserWarning, stacklevel=3)
+            warnings.warn(f"'{self.root}' has a single training image of {listed(single)}", UserWarning, stacklevel=1)
 
 
 def _holdout(samples: list[Sample]) -> set[str]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from fgvc_zoo.data.images import image_size, load_image
+from fgvc_zoo.data.images import ImageError, image_size, load_image
 
 _PROBES = 64
 
 
 def decode_all(
-        paths: Sequence[Path], size: int, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]:
+        paths: Sequence[Path], size: int, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray | ImageError]:
     """Decode every image, on several threads (Pillow releases the GIL while decoding).
 
     Args:
@@ -25,17 +26,17 @@ def decode_all(
         progress: Called with (done, total) after each image.
 
     Returns:
-        A (H, W, 3) uint8 array for each path.
-
-    Raises:
-        ImageError: The first file, in order, that cannot be read.
+        A (H, W, 3) uint8 array for each path; for one that cannot be read, the error that names it.
     """
-    def decode(path: Path) -> np.ndarray:
-        image = load_image(path)
+    def decode(path: Path) -> np.ndarray | ImageError:
+        try:
+            image = load_image(path)
+        except ImageError as error:
+            return error
         target = shrunk_size(image.size, size)
         return np.array(image if target == image.size else image.resize(target, Image.Resampling.BICUBIC))
 
-    arrays = []
+    arrays: list[np.ndarray | ImageError] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for array in pool.map(decode, paths):
             arrays.append(array)
@@ -55,14 +56,16 @@ def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 def cache_bytes(paths: Sequence[Path], size: int) -> int:
     """Estimate the memory that `decode_all(paths, size)` will need, in bytes.
 
-    Extrapolates from the headers of about 64 images spread evenly over the paths.
-
-    Raises:
-        ImageError: One of those images cannot be read.
+    Extrapolates from the headers of about 64 images spread evenly over the paths. Those that cannot be read need none.
     """
     step = max(1, len(paths) // _PROBES)
-    probes = [shrunk_size(image_size(path), size) for path in paths[::step]]
-    return round(len(paths) * 3 * sum(width * height for width, height in probes) / len(probes))
+    probes = paths[::step]
+    pixels = 0
+    for path in probes:
+        with suppress(ImageError):
+            width, height = shrunk_size(image_size(path), size)
+            pixels += width * height
+    return round(len(paths) * 3 * pixels / len(probes))
 
 
 def fits_in_memory(nbytes: int) -> bool:

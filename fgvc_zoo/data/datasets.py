@@ -1,4 +1,4 @@
-"""Labelled images on disk: one class per layout."""
+"""The official layouts of published data sets, and `open_dataset`, which finds the layout of a folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from torchvision.datasets.folder import find_classes, make_dataset
 
 from fgvc_zoo._errors import UserError, check_choice
-from fgvc_zoo.data._base import ImageDataset, Sample, listed
-from fgvc_zoo.data.images import IMAGE_EXTENSIONS
+from fgvc_zoo.data._base import ImageDataset, Sample
+from fgvc_zoo.data.folder import ImageFolder
 
 
 class CUB200(ImageDataset):
@@ -110,53 +109,6 @@ class Grocery(ImageDataset):
         return [names[number] for number in sorted(names)]
 
 
-class ImageFolder(ImageDataset):
-    """One folder per class, named like the class.
-
-    The class folders are below `train/` and one of `test/`, `val/` or `valid/`. If they are directly below the root, all images are
-    training images. Splits: 'train'; 'val' is `val/` or `valid/`; 'test' is `test/`, or else the same as 'val'; 'fit' and 'holdout'.
-    Files and folders whose names begin with a dot are ignored.
-    """
-
-    name = 'folder'
-
-    def _folders(self) -> dict[str, Path]:
-        """The folder of each official split."""
-        names = _class_folders(self.root)
-        if set(names) <= {'test', 'val', 'valid'}:
-            raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
-        if 'train' not in names:
-            return {'train': self.root}
-        candidates = {'train': ('train',), 'test': ('test', 'val', 'valid'), 'val': ('val', 'valid')}
-        existing = {split: [name for name in order if name in names] for split, order in candidates.items()}
-        return {split: self.root / order[0] for split, order in existing.items() if order}
-
-    def _official_splits(self) -> tuple[str, ...]:
-        folders = self._folders()
-        if self.split in ('test', 'val') and self.split not in folders:
-            raise UserError(
-                f"'{self.root}' has no '{self.split}' split: arrange the images as train/CLASS/ and "
-                f"{self.split}/CLASS/, or train on the split 'fit' and use 'holdout', a fixed fifth of the images")
-        return tuple(folders)
-
-    def _read(self, split: str) -> tuple[list[str], list[Sample]]:
-        folders = self._folders()
-        class_names = _class_folders(folders['train'])
-        unknown = [name for name in _class_folders(folders[split]) if name not in class_names]
-        if unknown:
-            raise UserError(
-                f"'{folders[split]}' has a folder {listed(unknown)} and '{folders['train']}' has not: "
-                'every class needs training images')
-        class_to_index = {name: index for index, name in enumerate(class_names)}
-        labelled_files = make_dataset(str(folders[split]), class_to_index, extensions=IMAGE_EXTENSIONS, allow_empty=True)
-        samples = []
-        for file, target in labelled_files:
-            key = Path(file).relative_to(folders[split])
-            if not any(part.startswith('.') for part in key.parts):
-                samples.append(Sample(key.as_posix(), Path(file), target))
-        return class_names, samples
-
-
 LAYOUTS: dict[str, type[ImageDataset]] = {layout.name: layout for layout in (CUB200, Grocery, ImageFolder)}
 
 
@@ -220,13 +172,3 @@ def _readable(name: str) -> str:
     """'001.Black_footed_Albatross' is 'Black footed Albatross'."""
     number, _, rest = name.partition('.')
     return (rest if number.isdecimal() and rest else name).replace('_', ' ')
-
-
-def _class_folders(folder: Path) -> list[str]:
-    try:
-        names = [name for name in find_classes(folder)[0] if not name.startswith('.')]
-    except FileNotFoundError:
-        names = []
-    if not names:
-        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
-    return names

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo.data.files import IMAGE_FORMATS
 
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm')
 MAX_PIXELS = 100_000_000
+MAX_SIDE = 65_535  # a JPEG can have no more; decoding millions of rows takes long, however narrow they are
 
-# an allow list: some of Pillow's other readers start programs (EPS runs Ghostscript) or open files named in the file
-_FORMATS = ['JPEG', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM']
 _ORIENTATION_TAG = 0x0112
+# EXIF's orientations, and what turns them upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
 
 
 class ImageError(UserError):
@@ -32,8 +36,8 @@ def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
 
     Args:
         source: A path, or a seekable binary file opened for reading.
-        max_pixels: Images with more pixels are refused before they are decoded. Pillow's own limit of twice
-            `PIL.Image.MAX_IMAGE_PIXELS` also applies.
+        max_pixels: Images with more pixels, or with a side of more than `MAX_SIDE`, are refused before they are decoded. Pillow's own
+            limit of twice `PIL.Image.MAX_IMAGE_PIXELS` also applies.
 
     Returns:
         An image of mode RGB, at least 1x1.
@@ -43,7 +47,8 @@ def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
     """
     with _opened(source, max_pixels) as image:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        orientation = _orientation(image)
+        return _to_rgb(image.transpose(_TURNS[orientation]) if orientation in _TURNS else image)
 
 
 def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
@@ -54,36 +59,17 @@ def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
     """
     with _opened(source, MAX_PIXELS) as image:
         width, height = image.size
-        on_its_side = image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+        on_its_side = _orientation(image) in (5, 6, 7, 8)
         return (height, width) if on_its_side else (width, height)
 
 
-def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Replace folders by the images below them; files stay as they are.
-
-    Args:
-        paths: Files and folders. A path that does not exist is kept, so that the reader reports it.
-
-    Returns:
-        Paths in the order given; those of one folder sorted, without hidden files.
-
-    Raises:
-        UserError: A folder holds no image.
-    """
-    images: list[Path] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            images.append(path)
-            continue
-        below = sorted(item for item in path.rglob('*') if _is_image_name(item) and item.is_file())
-        if not below:
-            raise UserError(f"the folder '{path}' holds no images ({', '.join(IMAGE_EXTENSIONS)})")
-        images.extend(below)
-    return images
-
-
-def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith('.')
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8. Nothing else of the metadata is used, and metadata that cannot be read do not cost the pixels."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # Pillow raises many types on damaged metadata
+        return 1
+    return value if value in _TURNS else 1
 
 
 @contextmanager
@@ -103,15 +89,17 @@ def _open_file(path: str) -> BinaryIO:
     except FileNotFoundError:
         raise ImageError(f"the image '{path}' does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, OSError) and Path(path).is_dir():
+        if os.path.isdir(path):
             raise ImageError(f"'{path}' is a folder, not an image") from None
         raise ImageError(f"the image '{path}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
             width, height = image.size
+            if max(width, height) > MAX_SIDE:
+                raise ImageError(f"the image '{name}' has a side of {max(width, height):,} pixels, more than the {MAX_SIDE:,} allowed")
             if width * height > max_pixels:
                 raise ImageError(
                     f"the image '{name}' has {width} x {height} pixels, more than the {max_pixels:,} allowed")
@@ -122,7 +110,8 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
         empty = file.seek(0, 2) == 0
-        what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read"
+        heif = ' (pip install pillow-heif to read HEIC)' if name.lower().endswith(('.heic', '.heif')) and 'HEIF' not in IMAGE_FORMATS else ''
+        what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read{heif}"
         raise ImageError(what) from None
     except Exception as error:  # Pillow raises many types on damaged files: OSError, SyntaxError, ...
         raise ImageError(f"the image '{name}' is damaged or cut off: {error or type(error).__name__}") from error

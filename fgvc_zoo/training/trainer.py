@@ -216,6 +216,9 @@ class _Run:
                 self._finish_epoch()
         if main:
             self._export()
+            if lost := self.dataset.unreadable:
+                warnings.warn(f'{len(lost)} images could not be read, and others of their classes took their places: '
+                              f"{', '.join(map(str, lost[:10]))}{' ...' if len(lost) > 10 else ''}", stacklevel=1)
         self.accelerator.end_training()
         return self.folder
 

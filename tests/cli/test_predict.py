@@ -26,12 +26,22 @@ def test_predict_for_people(call, run_folder, photos, tmp_path):
     status, out, _ = call('predict', photos / 'test' / 'kiwi', '--model', run_folder, '--top', 2, '--save', tmp_path / 'pictures')
     assert status == 0
     assert out.count('%') == 4
-    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['0.png', '1.png']
+    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['0.explained.png', '1.explained.png']
 
 
 def test_pictures_of_equal_names_do_not_overwrite_each_other(call, run_folder, photos, tmp_path):
     assert call('predict', photos / 'test', '--model', run_folder, '--save', tmp_path)[0] == 0
     assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_pictures_never_replace_a_photograph(call, run_folder, photos, tmp_path):
+    photo = tmp_path / 'p.png'
+    Image.open(next((photos / 'test').rglob('*.jpg'))).save(photo)
+    before = photo.read_bytes()
+    for count in (1, 2):
+        assert call('predict', photo, '--model', run_folder, '--save', tmp_path)[0] == 0
+        assert photo.read_bytes() == before
+        assert len(list(tmp_path.iterdir())) == 1 + count
 
 
 def test_every_kind_of_image_in_one_call(call, run_folder, tmp_path):

@@ -129,14 +129,71 @@ def test_cache_gives_the_shrunk_pictures_without_the_files(folder: Callable[...,
         np.testing.assert_array_equal(np.asarray(dataset[index][0]), np.asarray(image))
 
 
-@pytest.mark.parametrize('key', [0, (0, 0, 0)])
-def test_a_damaged_file_is_named(folder: Callable[..., Path], key: Any) -> None:
+@pytest.mark.parametrize('cached', [False, True])
+def test_a_damaged_file_is_named_where_it_is_measured(folder: Callable[..., Path], cached: bool) -> None:
     dataset = ImageFolder(folder(cat=2, dog=2), 'train', varied())
     dataset.paths[0].write_bytes(dataset.paths[0].read_bytes()[:300])
-    with pytest.raises(UserError, match='0.jpg'):
-        dataset[key]
-    with pytest.raises(UserError, match='0.jpg'):
+    if cached:
         dataset.cache(10)
+    with pytest.raises(UserError, match=r'0\.jpg'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_training_replaces_a_damaged_image_by_one_of_its_class(folder: Callable[..., Path], workers: int) -> None:
+    dataset = ImageFolder(folder(cat=20, dog=20), 'train', lambda image: torch.from_numpy(np.array(image)))
+    whole = [dataset[0, index, 0][0] for index in range(40)]
+    dataset.paths[3].write_bytes(dataset.paths[3].read_bytes()[:300])
+    dataset.paths[39].unlink()
+    keys = [(0, index, 0) for index in range(40)]
+    loader = DataLoader(dataset, batch_size=1, sampler=keys, num_workers=workers)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        items = [(image[0], int(target)) for image, target in loader]
+    for index, (image, target) in enumerate(items):
+        # the next one of the class, from the front after the last
+        assert target == dataset.targets[index]
+        assert torch.equal(image, whole[{3: 4, 39: 20}.get(index, index)])
+    assert dataset.unreadable == [dataset.paths[3], dataset.paths[39]]
+
+
+def test_the_replaced_image_is_named_once(folder: Callable[..., Path]) -> None:
+    dataset = ImageFolder(folder(cat=20, dog=20), 'train')
+    dataset.paths[3].unlink()
+    with pytest.warns(UserWarning, match=f"{dataset.paths[3].name}.*another image of its class") as caught:
+        dataset[0, 3, 0]
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        dataset[1, 3, 0]
+
+
+def test_too_many_damaged_images_end_the_training(folder: Callable[..., Path]) -> None:
+    dataset = ImageFolder(folder(cat=20, dog=20), 'train')
+    for path in dataset.paths[:5]:
+        path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with pytest.raises(UserError, match='5 of the 40 images in .* cannot be read; the last one: the image .*jpg'):
+            for index in range(40):
+                dataset[0, index, 0]
+
+
+def test_a_class_without_any_readable_image(folder: Callable[..., Path]) -> None:
+    dataset = ImageFolder(folder(cat=1, dog=60), 'train')
+    dataset.paths[0].unlink()
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="no image of the class 'cat'"):
+        dataset[0, 0, 0]
+
+
+def test_describe(folder: Callable[..., Path]) -> None:
+    dataset = ImageFolder(folder(train=dict(cat=3, dog=5, owl=4), test=dict(cat=1)), 'train')
+    assert dataset.describe().endswith("split 'train': 3 classes, 12 images, 3 to 5 in a class (median 4); other splits: 'test'")
+
+
+def test_one_class_is_not_trained(folder: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="a single class, 'cat'"):
+        ImageFolder(folder(cat=3), 'train')
 
 
 def test_boxes_in_unit_coordinates(cub: Callable[..., Path]) -> None:

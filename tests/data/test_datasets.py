@@ -121,8 +121,8 @@ def test_folder_with_splits(folder: Callable[..., Path], test_folder: str) -> No
 
 
 def test_folder_with_test_and_val(folder: Callable[..., Path]) -> None:
-    root = folder(train=dict(cat=3), test=dict(cat=2), valid=dict(cat=1))
-    assert [len(ImageFolder(root, split)) for split in ('train', 'test', 'val')] == [3, 2, 1]
+    root = folder(train=dict(cat=3, dog=1), test=dict(cat=2), valid=dict(cat=1))
+    assert [len(ImageFolder(root, split)) for split in ('train', 'test', 'val')] == [4, 2, 1]
 
 
 def test_folder_without_splits(folder: Callable[..., Path]) -> None:
@@ -164,7 +164,7 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 def test_layout_is_recognised(
         cub: Callable[..., Path], grocery: Path, folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    roots = {'cub200': cub(), 'grocery': grocery, 'folder': folder(train=dict(cat=2))}
+    roots = {'cub200': cub(), 'grocery': grocery, 'folder': folder(train=dict(cat=2, dog=2))}
     for name, root in roots.items():
         assert open_dataset(str(root), 'train').name == name
         assert open_dataset(f'{name}:{root}', 'fit').name == name
@@ -180,10 +180,10 @@ def test_transform_and_seed_are_passed_on(grocery: Path) -> None:
 
 
 def test_a_path_with_a_colon(folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    root = folder(cat=2)
+    root = folder(cat=2, dog=2)
     colon = root.rename(root.parent / 'zoo:2')
     monkeypatch.chdir(colon.parent)
-    assert len(open_dataset('zoo:2', 'train')) == len(open_dataset(str(colon), 'train')) == 2
+    assert len(open_dataset('zoo:2', 'train')) == len(open_dataset(str(colon), 'train')) == 4
 
 
 @pytest.mark.parametrize(('spec', 'says'), [

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import random
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import ImageError, find_images, image_size, load_image
+from fgvc_zoo.data import ImageError, image_size, load_image
+from fgvc_zoo.data.files import IMAGE_FORMATS
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -240,18 +244,53 @@ def test_image_size_of_a_bad_file(tmp_path: Path) -> None:
         image_size(tmp_path / 'text.jpg')
 
 
-def test_find_images(tmp_path: Path) -> None:
-    names = ['b/2.JPG', 'b/10.png', 'b/deep/er/1.webp', 'b/notes.txt', 'b/._2.jpg', 'a.gif']
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    below = [tmp_path / 'b' / name for name in ('10.png', '2.JPG', 'deep/er/1.webp')]
-    missing, text = tmp_path / 'missing.jpg', tmp_path / 'b' / 'notes.txt'
-    assert find_images([missing, str(tmp_path / 'b'), text]) == [missing, *below, text]
-    assert find_images([tmp_path]) == [tmp_path / 'a.gif', *below]
+def exif(*entries: tuple[int, int, bytes]) -> bytes:
+    """Entries (tag, type, value of at most four bytes) as EXIF, big-endian; written by hand, since Pillow would correct wrong types."""
+    body = b''.join(struct.pack('>HHI', tag, kind, len(value) // {3: 2, 7: 1}[kind]) + value.ljust(4, b'\0') for tag, kind, value in entries)
+    return b'Exif\0\0MM\0*' + struct.pack('>IH', 8, len(entries)) + body + bytes(4)
 
 
-def test_find_images_in_a_folder_without_any(tmp_path: Path) -> None:
-    (tmp_path / 'notes.txt').touch()
-    with pytest.raises(UserError, match='holds no images'):
-        find_images([tmp_path])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_metadata_of_a_wrong_type_do_not_cost_the_pixels(tmp_path: Path, suffix: str) -> None:
+    """XResolution is a fraction; here it is text."""
+    path = tmp_path / f'odd{suffix}'
+    pixels = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'plain{suffix}')
+    Image.fromarray(pixels).save(path, exif=exif((0x0112, 3, b'\0\6'), (0x011A, 7, b'72.0')))
+    np.testing.assert_array_equal(decoded(path), np.rot90(decoded(tmp_path / f'plain{suffix}'), -1))
+    assert image_size(path) == (6, 9)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
+def test_random_metadata_do_not_cost_the_pixels(tmp_path: Path, suffix: str) -> None:
+    draw = random.Random(0)
+    for number in range(100):
+        path = tmp_path / f'{number}{suffix}'
+        if suffix == '.tif':  # its tags are the picture's own, so only foreign ones are odd
+            Image.new('RGB', (6, 4)).save(path, tiffinfo={0x8298: 'a\udc00b'.encode('utf-8', 'replace').decode(), 0x9C9B: draw.randbytes(7)})
+        else:
+            entries = [(draw.choice([0x0112, 0x011A, 0x8769, 0x8825, draw.randrange(65536)]), draw.choice([3, 7]), draw.randbytes(4))
+                       for _ in range(draw.randrange(1, 5))]
+            Image.new('RGB', (6, 4)).save(path, exif=exif(*entries)[:draw.randrange(12, 80)])
+        size = load_image(path).size
+        assert sorted(size) == [4, 6] and image_size(path) == size
+
+
+def test_a_long_narrow_image_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PNG of a few kilobytes can have 99,999,999 rows of one pixel, which take long to decode."""
+    path = tmp_path / 'bomb.png'
+    header = struct.pack('>IIBBBBB', 1, 99_999_999, 8, 0, 0, 0, 0)
+    chunk = b'IHDR' + header
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + chunk + struct.pack('>I', zlib.crc32(chunk))
+                     + struct.pack('>I', 4) + b'IDAT' + bytes(8))
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('it was decoded'))
+    with pytest.raises(ImageError, match=r'bomb\.png.* a side of 99,999,999 pixels, more than the 65,535'):
+        load_image(path)
+
+
+def test_an_iphone_photograph_says_what_is_missing(tmp_path: Path) -> None:
+    if 'HEIF' in IMAGE_FORMATS:
+        pytest.skip('pillow-heif is installed')
+    (tmp_path / 'a.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))
+    with pytest.raises(ImageError, match='pip install pillow-heif'):
+        load_image(tmp_path / 'a.heic')

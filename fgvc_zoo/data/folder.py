@@ -1,0 +1,126 @@
+"""A folder of one's own photographs: one folder per class."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from fgvc_zoo._errors import UserError, plain
+from fgvc_zoo.data._base import ImageDataset, Sample, listed
+from fgvc_zoo.data.files import describe_left_out, is_folder, walk_images
+
+_SPLIT_NAMES = dict(train=('train', 'training'), test=('test', 'testing'), val=('val', 'valid', 'validation'))
+
+
+class ImageFolder(ImageDataset):
+    """One folder per class, named like the class.
+
+    The class folders are below `train/` and one of `test/` or `val/`. The names 'training', 'testing', 'valid' and 'validation' and capital
+    letters are understood too. If there are no such folders, the class folders are directly below the root, and all images are training
+    images. Splits: 'train'; 'val'; 'test', or else the same as 'val'; 'fit' and 'holdout'. Files and folders whose names begin with a dot
+    are ignored. A class name written in two Unicode forms is one class.
+
+    Warns:
+        UserWarning: Files are left out, since they are not images. They are counted.
+    """
+
+    name = 'folder'
+
+    def _folders(self) -> dict[str, Path]:
+        """The folder of each official split."""
+        folders = _subfolders(self.root)
+        splits: dict[str, Path] = {}
+        for folder in folders:
+            split = _split_of(folder)
+            if split in splits:
+                raise UserError(f"'{splits[split]}' and '{folder}' are both a {split} split: keep one of them")
+            if split:
+                splits[split] = folder
+        if 'train' in splits:
+            if 'val' in splits:
+                splits.setdefault('test', splits['val'])
+            return splits
+        if splits and len(splits) == len(folders):
+            raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
+        if splits:
+            split = next(iter(splits.values()))
+            raise UserError(f"'{split}' looks like a split among the classes of '{self.root}': put the classes for training into "
+                            f"'{self.root / 'train'}', or rename '{split.name}' if it is a class")
+        if len(folders) == 1 and not any(item.is_file() and not item.name.startswith('.') for item in folders[0].iterdir()) and any(
+                is_folder(item) for item in folders[0].iterdir()):
+            raise UserError(f"'{self.root}' holds the single folder '{folders[0].name}', which holds folders itself: give '{folders[0]}'")
+        return {'train': self.root}
+
+    def _official_splits(self) -> tuple[str, ...]:
+        folders = self._folders()
+        if self.split in ('test', 'val') and self.split not in folders:
+            raise UserError(
+                f"'{self.root}' has no '{self.split}' split: arrange the images as train/CLASS/ and "
+                f"{self.split}/CLASS/, or train on the split 'fit' and use 'holdout', a fixed fifth of the images")
+        return tuple(folders)
+
+    def _read(self, split: str) -> tuple[list[str], list[Sample]]:
+        folders = self._folders()
+        class_names = sorted(_class_folders(folders['train']))
+        classes = _class_folders(folders[split])
+        if unknown := [name for name in classes if name not in class_names]:
+            raise UserError(
+                f"'{folders[split]}' has a folder {listed(unknown)} and '{folders['train']}' has not: "
+                'every class needs training images')
+        samples = []
+        left_out: dict[str, Counter[str]] = {}
+        for target, name in enumerate(class_names):
+            for folder in classes.get(name, []):
+                content = walk_images(folder)
+                samples += [Sample(path.relative_to(folders[split]).as_posix(), path, target) for path in content.images]
+                if content.left_out:
+                    left_out[name] = left_out.get(name, Counter()) + content.left_out
+        _refuse_two_labels(samples, class_names)
+        if left_out:
+            shown = '; '.join(f"'{name}': {describe_left_out(count)}" for name, count in list(left_out.items())[:3])
+            more = f'; and in {len(left_out) - 3} more classes' if len(left_out) > 3 else ''
+            total = sum(sum(count.values()) for count in left_out.values())
+            warnings.warn(f"{total} files below '{folders[split]}' are no images and are left out ({shown}{more})", UserWarning, stacklevel=1)
+        return class_names, samples
+
+
+def _split_of(folder: Path) -> str:
+    """The split that a folder's name means; '' if it means none."""
+    return next((split for split, names in _SPLIT_NAMES.items() if folder.name.lower() in names), '')
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name, without hidden ones. There is at least one."""
+    folders = sorted(item for item in folder.iterdir() if not item.name.startswith('.') and is_folder(item))
+    if not folders:
+        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
+    return folders
+
+
+def _class_folders(folder: Path) -> dict[str, list[Path]]:
+    """Class name -> its folders: several if a name is written in several Unicode forms (NFC, as most systems do, or NFD, as macOS did)."""
+    classes: dict[str, list[Path]] = {}
+    for item in _subfolders(folder):
+        try:
+            item.name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the name of the folder '{plain(str(item))}' is not UTF-8: rename it, since it becomes a class name") from None
+        classes.setdefault(unicodedata.normalize('NFC', item.name), []).append(item)
+    return classes
+
+
+def _refuse_two_labels(samples: list[Sample], class_names: list[str]) -> None:
+    """Raise a UserError if links put one file into two classes."""
+    seen: dict[tuple[int, int], Sample] = {}
+    for sample in samples:
+        try:
+            status = os.stat(sample.path)
+        except OSError:
+            continue  # a dangling link: reading it says so
+        other = seen.setdefault((status.st_dev, status.st_ino), sample)
+        if status.st_ino and other.target != sample.target:
+            raise UserError(f"'{other.path}' and '{sample.path}' are one file in two classes, '{class_names[other.target]}' and "
+                            f"'{class_names[sample.target]}': remove one of them")
