@@ -1,6 +1,9 @@
-"""The progress bar of the commands and of training."""
+"""The progress bar of the commands and of training, and lines instead where there is no terminal."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -18,3 +21,32 @@ def progress_bar(show: bool, console: Console | None = None, details: bool = Fal
     if details:
         columns.append(TextColumn('{task.fields[details]}'))
     return Progress(*columns, console=console, transient=not details, disable=not show)
+
+
+class ProgressLog:
+    """A line every so often, for output that goes into a file.
+
+    Args:
+        show: False writes nothing.
+        seconds: Time between two lines.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, show: bool, seconds: float = 30, clock: Callable[[], float] = time.monotonic) -> None:
+        self.show, self.seconds, self._clock = show, seconds, clock
+        self._last = clock()
+
+    def update(self, line: Callable[[], str]) -> None:
+        """Write the line that `line` makes, if the last one was long enough ago."""
+        now = self._clock()
+        if self.show and now - self._last >= self.seconds:
+            self._last = now
+            print(line(), flush=True)
+
+
+def time_left(seconds: float) -> str:
+    """'45 s', '12 min' or '3 h 05 min'."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f'{seconds:.0f} s'
+    return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60:02} min'

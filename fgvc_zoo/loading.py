@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import timm
@@ -14,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, first_line, nearest
-from fgvc_zoo._files import sha256
+from fgvc_zoo._files import sha256, write_json
 from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
+from fgvc_zoo.config_file import read_config
 from fgvc_zoo.data import eval_transform
 from fgvc_zoo.models import find_method
 
@@ -40,13 +42,14 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
     if name.startswith('hf-hub:'):
-        download(name.removeprefix('hf-hub:'), ('config.json',))  # checks the hash, which timm does not
-        model = create_model(name, pretrained=True)
+        folder = download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # checks the hash, which timm does not
+        model = _load_folder(folder)
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
     else:
         model = _load_registered(name)
     _check_finite(model, name)
+    class_names(model)  # their number is checked
     return model.eval().to(device)
 
 
@@ -114,12 +117,23 @@ def _load_folder(folder: Path) -> TimmModel:
         state = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise UserError(f"'{weights}' is damaged or is not a safetensors file ({error})") from error
-    try:
-        model = timm.create_model(f'local-dir:{folder}')
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        hint = _OUTSIDE if _UNKNOWN in str(error) else ''
-        raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}{hint}") from error
+    model = _build(folder)
     _load_state(model, state, weights)
+    return model
+
+
+def _build(folder: Path) -> TimmModel:
+    """The model that a folder's config.json describes, without its weights."""
+    config = read_config(folder / 'config.json')
+    with TemporaryDirectory() as checked:  # timm reads a folder, and would do what this one says
+        write_json(Path(checked) / 'config.json', config)
+        try:
+            model: TimmModel = timm.create_model(f'local-dir:{checked}')
+        except MemoryError:
+            raise UserError(f"'{folder / 'config.json'}' describes a model that does not fit into memory") from None
+        except Exception as error:  # whatever a constructor raises on arguments that it was not made for
+            raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}") from error
+    model.pretrained_cfg['file'] = str(folder)
     return model
 
 
@@ -128,6 +142,10 @@ def _load_state(model: nn.Module, state: dict[str, Tensor], weights: Path) -> No
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
     mismatched = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    other_types = [key for key in expected if key in state and state[key].is_floating_point() != expected[key].is_floating_point()]
+    if other_types:
+        raise UserError(f"'{weights}' is damaged: {other_types[0]} has numbers of the type {state[other_types[0]].dtype}, where "
+                        f'{expected[other_types[0]].dtype} is expected')
     if missing or unexpected or mismatched:
         parts = [f'{len(keys)} {what} (such as {keys[0]})' for keys, what in (
             (missing, 'missing'), (unexpected, 'unexpected'), (mismatched, 'of another shape')) if keys]
@@ -142,8 +160,14 @@ def _check_finite(model: nn.Module, name: str) -> None:
 
 
 def class_names(model: TimmModel) -> list[str]:
-    """The model's class names in the order of its logits; 'class 0', ... if it has none."""
+    """The model's class names in the order of its logits; 'class 0', ... if it has none.
+
+    Raises:
+        UserError: There are names for another number of classes.
+    """
     names = model.pretrained_cfg.get('label_names')
+    if names and len(names) != model.num_classes:
+        raise UserError(f"the model has {model.num_classes} classes, and its label_names name {len(names)}: give names for its classes")
     return list(names) if names else [f'class {index}' for index in range(model.num_classes)]
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from safetensors.torch import save_file
 from timm.models._hub import save_config_for_hf
 
+from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text
 from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.models.base import TRAINED_HEAD
 
 
 def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] | None = None) -> Path:
@@ -28,7 +30,10 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
     folder = Path(folder)
     state = cpu_state_dict(model)
     atomic_write(folder / 'model.safetensors', lambda path: save_file(state, path, metadata={'format': 'pt'}))
-    save_config(model, folder / 'config.json', model.pretrained_cfg.get('label_names') if label_names is None else label_names)
+    if label_names is None:
+        known = model.pretrained_cfg.get('label_names') or ()
+        label_names = known if len(known) == model.num_classes else None
+    save_config(model, folder / 'config.json', label_names)
     return folder
 
 
@@ -36,14 +41,25 @@ def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None 
     """Write timm's config.json so that transformers reads it too.
 
     transformers passes `num_classes` beside `model_args`, so `model_args` must not contain it (timm reads it from the root). The source of
-    the backbone's first weights is left out, so that loading the model does not download them again.
+    the backbone's first weights is left out, so that loading the model does not download them again. Names in its pretrained_cfg for
+    another number of classes belong to another classifier and are left out.
+
+    Raises:
+        UserError: `label_names` are not as many as the model's classes.
     """
+    if label_names and len(label_names) != model.num_classes:
+        raise UserError(f'the model has {model.num_classes} classes, and there are {len(label_names)} names: give one name for each class')
     named = dict(label_names=list(label_names)) if label_names else None
 
     def write(part: Path) -> None:
         save_config_for_hf(model, str(part), model_config=named, model_args=portable_args(model._model_args))
         config = json.loads(part.read_text(encoding='utf-8'))
         config['model_args'] = portable_args(config['model_args'])  # timm adds num_classes by itself
+        cfg = config['pretrained_cfg']
+        if len(cfg.get('label_names') or ()) not in (0, model.num_classes):
+            config['pretrained_cfg'] = {key: value for key, value in cfg.items() if key not in TRAINED_HEAD}
+        if not named:
+            config.pop('label_names', None)
         part.write_text(json_text(config), encoding='utf-8')
 
     atomic_write(path, write)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, choose_device, command_line
+from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, command_line
 from fgvc_zoo_cli._terminal import console
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model: accuracies of each pass, localisation, calibration."""
     from fgvc_zoo import evaluation
+    from fgvc_zoo._device import choose_device
     from fgvc_zoo._files import write_json
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import open_dataset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import Device, Json, choose_device
+from fgvc_zoo_cli._common import Device, Json
 from fgvc_zoo_cli._terminal import console, print_json
 
 if TYPE_CHECKING:

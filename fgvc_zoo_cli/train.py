@@ -29,7 +29,9 @@ def train(
         pretrained_backbone: Annotated[str, typer.Option(help='true, false, or a .safetensors file with timm keys.')] = 'true',
         workers: Workers = 2,
         cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
-        resume: Annotated[bool, typer.Option(help="Continue from the run folder's checkpoint.")] = False,
+        resume: Annotated[bool, typer.Option('--resume', help="Continue from the run folder's checkpoint.")] = False,
+        accept_changes: Annotated[bool, typer.Option(
+            '--accept-changes', help='Continue although images of the classes, or --amp, are others than before.')] = False,
         amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
         device: Device = None,
 ) -> None:
@@ -43,14 +45,17 @@ def train(
     except ModuleNotFoundError as error:
         raise UserError(f"training needs '{error.name}': pip install 'fgvc-zoo[train]'") from error
     shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
+    shortcuts = {key: value for key, value in shortcuts.items() if value is not None}
+    parsed = parse_changes(changes or [])
+    if twice := sorted(shortcuts.keys() & parsed.keys()):
+        raise UserError(f"'{twice[0]}' is given twice, as --{twice[0].replace('_', '-')} and with --set: leave out one of them")
     dataset = open_dataset(data, train_split)
+    settings = load_recipe(recipe or recipe_for(model), len(dataset)).replace(**shortcuts, **parsed)
     console(stderr=True).print(plain(dataset.describe()))
-    settings = load_recipe(recipe or recipe_for(model), len(dataset)).replace(
-        **{**{key: value for key, value in shortcuts.items() if value is not None}, **parse_changes(changes or [])})
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
         eval_every=eval_every, pretrained_backbone=_weights(pretrained_backbone), workers=workers, cache=cache, resume=resume,
-        device=device, amp=amp, command=command_line()))
+        accept_changes=accept_changes, device=device, amp=amp, command=command_line()))
     console(stderr=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'

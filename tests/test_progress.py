@@ -2,9 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from fgvc_zoo._progress import progress_bar
+from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 
 
 def draw(**options):
@@ -22,3 +23,20 @@ def test_details_are_the_last_column():
 
 def test_nothing_is_drawn_where_nobody_looks():
     assert 'measuring' not in draw(show=False)
+
+
+def test_log_writes_a_line_every_so_often(capsys):
+    now = [0.0]
+    log = ProgressLog(True, seconds=30, clock=lambda: now[0])
+    for second in range(0, 100, 10):
+        now[0] = second
+        log.update(lambda: f'at {now[0]:.0f}')
+    assert capsys.readouterr().out == 'at 30\nat 60\nat 90\n'
+    silent = ProgressLog(False, seconds=0, clock=lambda: now[0])
+    silent.update(lambda: 'never')
+    assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [(0, '0 s'), (45.4, '45 s'), (61, '1 min'), (3700, '1 h 02 min'), (90000, '25 h 00 min')])
+def test_time_left(seconds, text):
+    assert time_left(seconds) == text

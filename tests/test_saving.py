@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import timm
 import torch
 
-import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
+from fgvc_zoo.loading import class_names, load_model
 from fgvc_zoo.saving import portable_args, save_model
 
 
@@ -24,3 +26,39 @@ def test_a_saved_model_loads_with_its_arguments_and_classes(tmp_path):
 
 def test_portable_args_leave_out_the_source_of_the_weights():
     assert portable_args(dict(num_classes=3, pretrained_backbone=True, num_maps=4)) == dict(num_maps=4)
+
+
+NAMED = 'wsdan_tf_efficientnet_lite0.grocery81'
+
+
+@pytest.mark.parametrize('make', [
+    lambda: timm.create_model(NAMED, pretrained=True, num_classes=4),
+    lambda: _reset(timm.create_model(NAMED, pretrained=True), 4),
+    lambda: timm.create_model('wsdan_tf_efficientnet_lite0', num_classes=4),
+], ids=['created', 'reset', 'untrained'])
+def test_a_new_head_has_no_names_of_another(make, tmp_path):
+    model = make()
+    for key in ('label_names', 'tag', 'license', 'description'):
+        assert not model.pretrained_cfg.get(key), key
+    save_model(model, tmp_path)
+    config = json.loads((tmp_path / 'config.json').read_text(encoding='utf-8'))
+    assert config['num_classes'] == 4 and 'label_names' not in config and 'label_names' not in config['pretrained_cfg']
+    assert class_names(load_model(str(tmp_path))) == ['class 0', 'class 1', 'class 2', 'class 3']
+
+
+def _reset(model, num_classes):
+    model.reset_classifier(num_classes)
+    return model
+
+
+def test_a_trained_head_keeps_its_names(tmp_path):
+    model = timm.create_model(NAMED, pretrained=True)
+    assert len(model.pretrained_cfg['label_names']) == 81
+    save_model(model, tmp_path)
+    assert class_names(load_model(str(tmp_path))) == list(model.pretrained_cfg['label_names'])
+
+
+def test_names_of_another_number_are_refused(tmp_path):
+    model = timm.create_model('test_resnet', num_classes=3)
+    with pytest.raises(UserError, match='3 classes, and there are 2 names'):
+        save_model(model, tmp_path, ['a', 'b'])

@@ -56,6 +56,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     Attributes:
         name: Name of the layout, as in 'cub200:PATH'.
         split: The split.
+        keys: The images' paths relative to the data set; the same on every machine.
         paths: The image files.
         targets: Class indices, from 0.
         class_names: Names for people.
@@ -90,6 +91,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             samples = [sample for sample in samples if (sample.key in held_out) == (split == 'holdout')]
         if not samples:
             raise UserError(f"the split '{split}' of '{root}' has no images")
+        self.keys = [sample.key for sample in samples]
         self.paths = [sample.path for sample in samples]
         self.targets = [sample.target for sample in samples]
         self._pixel_boxes = [sample.box for sample in samples]
@@ -174,7 +176,8 @@ class ImageDataset(Dataset[tuple[Any, int]]):
                     self._unreadable[candidate] = True
                     count, bound = int(self._unreadable.sum()), max(1, min(10, len(self) // 10), len(self) // 100)
                     if count > bound:
-                        raise UserError(f"{count} of the {len(self)} images in '{self.root}' cannot be read; the last one: {error}") from None
+                        raise UserError(
+                            f"{count} of the {len(self)} images in '{self.root}' cannot be read; the last one: {error}") from None
                     warnings.warn(f'{error}; another image of its class takes its place', UserWarning, stacklevel=1)
         raise UserError(f"no image of the class '{self.class_names[target]}' in '{self.root}' can be read")
 
@@ -212,8 +215,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
     def _check_training_classes(self, samples: list[Sample]) -> None:
         if len(self.class_names) == 1:
-            raise UserError(f"'{self.root}' has a single class, '{self.class_names[0]}': training needs two or more, each in a folder of its "
-                            'own or a line of its own in the list of classes')
+            raise UserError(f"'{self.root}' has a single class, '{self.class_names[0]}': training needs two or more")
         counts = Counter(sample.target for sample in samples)
         missing = [name for index, name in enumerate(self.class_names) if counts[index] == 0]
         if missing:

@@ -15,7 +15,7 @@ from fgvc_zoo._errors import UserError
 
 # an allow list: some of Pillow's other readers start programs (EPS runs Ghostscript) or open files named in the file
 _SAFE_FORMATS = ('JPEG', 'MPO', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM', 'AVIF', 'HEIF')
-_HEIF_EXTENSIONS = ('.heic', '.heif', '.hif')
+HEIF_EXTENSIONS = ('.heic', '.heif', '.hif')
 
 
 def _readable_formats() -> tuple[list[str], tuple[str, ...]]:
@@ -82,7 +82,7 @@ def walk_images(folder: Path) -> FolderContent:
 def describe_left_out(left_out: Counter[str]) -> str:
     """'6 .heic (pip install pillow-heif to read them), 1 .txt'."""
     def hint(ending: str) -> str:
-        return ' (pip install pillow-heif to read them)' if ending in _HEIF_EXTENSIONS else ''
+        return ' (pip install pillow-heif to read them)' if ending in HEIF_EXTENSIONS else ''
 
     return ', '.join(f"{count} {ending or 'without an ending'}{hint(ending)}" for ending, count in left_out.most_common())
 

@@ -46,9 +46,9 @@ class ImageFolder(ImageDataset):
         if splits and len(splits) == len(folders):
             raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
         if splits:
-            split = next(iter(splits.values()))
-            raise UserError(f"'{split}' looks like a split among the classes of '{self.root}': put the classes for training into "
-                            f"'{self.root / 'train'}', or rename '{split.name}' if it is a class")
+            odd = next(iter(splits.values()))
+            raise UserError(f"'{odd}' looks like a split among the classes of '{self.root}': put the classes for training into "
+                            f"'{self.root / 'train'}', or rename '{odd.name}' if it is a class")
         if len(folders) == 1 and not any(item.is_file() and not item.name.startswith('.') for item in folders[0].iterdir()) and any(
                 is_folder(item) for item in folders[0].iterdir()):
             raise UserError(f"'{self.root}' holds the single folder '{folders[0].name}', which holds folders itself: give '{folders[0]}'")
@@ -83,7 +83,8 @@ class ImageFolder(ImageDataset):
             shown = '; '.join(f"'{name}': {describe_left_out(count)}" for name, count in list(left_out.items())[:3])
             more = f'; and in {len(left_out) - 3} more classes' if len(left_out) > 3 else ''
             total = sum(sum(count.values()) for count in left_out.values())
-            warnings.warn(f"{total} files below '{folders[split]}' are no images and are left out ({shown}{more})", UserWarning, stacklevel=1)
+            warnings.warn(
+                f"{total} files below '{folders[split]}' are no images and are left out ({shown}{more})", UserWarning, stacklevel=1)
         return class_names, samples
 
 

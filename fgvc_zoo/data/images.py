@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data.files import IMAGE_FORMATS
+from fgvc_zoo.data.files import HEIF_EXTENSIONS, IMAGE_FORMATS
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535  # a JPEG can have no more; decoding millions of rows takes long, however narrow they are
@@ -110,7 +110,8 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
         empty = file.seek(0, 2) == 0
-        heif = ' (pip install pillow-heif to read HEIC)' if name.lower().endswith(('.heic', '.heif')) and 'HEIF' not in IMAGE_FORMATS else ''
+        is_heif = name.lower().endswith(HEIF_EXTENSIONS) and 'HEIF' not in IMAGE_FORMATS
+        heif = ' (pip install pillow-heif to read it)' if is_heif else ''
         what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read{heif}"
         raise ImageError(what) from None
     except Exception as error:  # Pillow raises many types on damaged files: OSError, SyntaxError, ...

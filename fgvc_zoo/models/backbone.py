@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, first_line, nearest
 
 
 class Backbone(nn.Module):
@@ -151,25 +152,62 @@ def _create(
 ) -> Any:
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"timm has no backbone '{name}'{nearest(name, timm.list_models())}")
-    overlay = None
-    if isinstance(pretrained, (str, Path)):
-        path = Path(pretrained)
-        if path.suffix != '.safetensors':
-            raise UserError(f"backbone weights must be a .safetensors file, not '{path}'")
-        if not path.is_file():
-            raise UserError(f"there is no backbone weights file '{path}'")
-        overlay = dict(file=str(path))
+    overlay = weights_overlay(Path(pretrained)) if isinstance(pretrained, (str, Path)) else None
     if img_size is not None:
         args = dict(args, img_size=img_size)
     try:
-        return timm.create_model(
+        model = timm.create_model(
             name, pretrained=bool(pretrained), pretrained_cfg_overlay=overlay, in_chans=in_chans, device=device,
             dtype=dtype, **args)
+        if overlay:
+            check_weights_fit(model, Path(overlay['file']))
+        return model
+    except RuntimeError as error:
+        if not overlay:
+            raise
+        raise UserError(f"the weights in '{overlay['file']}' are not those of the backbone '{name}': {first_line(error)}") from error
     except TypeError as error:
         if not args:
             raise
         given = ', '.join(f'{key}={value}' for key, value in args.items())
         raise UserError(f"the backbone '{name}' cannot be built with {given}: {error}") from error
+
+
+def weights_overlay(path: Path) -> dict[str, Any]:
+    """timm's `pretrained_cfg_overlay` for backbone weights in a file, whatever classifier they come with.
+
+    Raises:
+        UserError: It is not a safetensors file, or it does not hold the weights of a backbone.
+    """
+    if path.suffix != '.safetensors':
+        raise UserError(f"backbone weights must be a .safetensors file, not '{path}'")
+    if not path.is_file():
+        raise UserError(f"there is no backbone weights file '{path}'")
+    if any(key.startswith('backbone.model.') for key in _keys(path)):
+        raise UserError(f"'{path}' holds a whole model of this package, not the weights of a backbone: give a file with timm's keys")
+    # no model has this number of classes, so timm leaves out the file's classifier
+    return dict(file=str(path), num_classes=-1)
+
+
+def check_weights_fit(model: nn.Module, path: Path) -> None:
+    """Raise a UserError unless a file has every weight of a timm model but the classifier's: without a classifier timm ignores what is
+    missing."""
+    cfg: Any = model.pretrained_cfg
+    heads = cfg.get('classifier') or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    keys = _keys(path)
+    missing = [key for key in model.state_dict()
+               if key not in keys and not key.startswith(heads) and not key.endswith('num_batches_tracked')]
+    if missing:
+        raise UserError(f"'{path}' does not hold the weights of '{cfg['architecture']}': {len(missing)} are missing, such as {missing[0]}")
+
+
+def _keys(path: Path) -> set[str]:
+    try:
+        with safe_open(path, framework='pt') as file:
+            return set(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"'{path}' is damaged or is not a safetensors file ({error})") from error
 
 
 def _stages(model: Any) -> list[dict[str, Any]]:

@@ -16,6 +16,9 @@ from fgvc_zoo._errors import UserError, nearest
 from fgvc_zoo.layers import half_maximum_boxes, response_map
 from fgvc_zoo.models.backbone import Backbone
 
+# entries of timm's pretrained_cfg that are true of one trained classifier only
+TRAINED_HEAD = ('label_names', 'label_descriptions', 'tag', 'license', 'description')
+
 
 class Paper(NamedTuple):
     """The publication of a method.
@@ -190,6 +193,19 @@ class FineGrainedModel(nn.Module):
             self._set_pool(global_pool)
         self.num_classes = num_classes
         self.classifier = self.linear(self.head_hidden_size).train(self.training)
+        self.forget_trained_head()
+
+    @torch.jit.ignore
+    def forget_trained_head(self) -> None:
+        """Drop from `pretrained_cfg` what belongs to a trained classifier, if the model's own has another number of classes.
+
+        These are the names of the classes, and the tag, licence and description of the weights.
+        """
+        cfg = getattr(self, 'pretrained_cfg', {})
+        if cfg.get('label_names') and len(cfg['label_names']) != self.num_classes:
+            for key in TRAINED_HEAD:
+                cfg.pop(key, None)
+            cfg['num_classes'] = self.num_classes
 
     def _networks(self) -> dict[str, Any]:
         """The timm model of every `Backbone` in the model, by the prefix of its parameters."""

@@ -1,4 +1,4 @@
-"""Recipes: a method's hyper-parameters as data, and their typed reader.
+"""Recipes: a method's hyper-parameters as data, and the reader of their files.
 
 A recipe file is YAML with up to four keys:
 
@@ -13,151 +13,19 @@ small recipe is the baseline's small recipe, then its own defaults, then its own
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fgvc_zoo._errors import UserError, check_choice, check_range, first_line, nearest
-from fgvc_zoo.data import Augmentation
-from fgvc_zoo.data.transforms import CROP_MODES
+from fgvc_zoo._errors import UserError, first_line, nearest
 from fgvc_zoo.models import METHODS, find_method
+from fgvc_zoo.recipes.recipe import Recipe
 
 FOLDER = Path(__file__).parent
 SMALL = 2000  # training photographs; with fewer, a recipe's `small` part counts
 PAPER = '-paper'  # the end of the name that asks for a recipe's `paper` part
-SCHEDULES = ('cosine', 'step')
 _KEYS = ('extends', 'defaults', 'small', 'paper')
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one model is trained on one data set.
-
-    Attributes:
-        name: The method's name, or the recipe file's, with '-paper' for its `paper` part.
-        task: Name of the training task (see `fgvc_zoo.tasks.create_task`).
-        task_args: Arguments of that task.
-        model_args: Arguments of `timm.create_model`.
-        input_size: Side of the square input in pixels; null for the model's own (its pretrained_cfg).
-        crop_pct: At test time, central part of the resized image, in (0, 1]; null for the model's own.
-        crop_mode: At test time, how a picture becomes square: 'center', 'squash' or 'border' (see `eval_transform`); null for the
-            model's own.
-        epochs: Passes over the training split.
-        batch_size: Images a step and process; the last short batch of an epoch is dropped.
-        images_per_class: Images of each class in a batch, for losses over pairs; null draws images whatever their class.
-        optimizer: timm optimizer name.
-        lr: Peak learning rate of the backbone's last layers.
-        weight_decay: Weight decay.
-        momentum: Of SGD, or beta1 of Adam.
-        layer_decay: Factor on the learning rate for each layer group away from the head, in (0, 1].
-        freeze_bn: Keep the statistics of the backbone's batch norms as pretrained. Few images a class, seen through crops and
-            drops, make poor statistics.
-        frozen_below: Layers whose factor falls below this are not trained at all (null: all are).
-        frozen_epochs: The backbone's weights are not updated for the first so many epochs; its batch norms' statistics are,
-            unless `freeze_bn` keeps them.
-        head_lr_scale: Factor on the learning rate of the classifier.
-        new_lr_scale: Factor on that of the other layers that do not come from the backbone.
-        warmup_epochs: Linear warm-up from `min_lr`, in epochs; the schedule runs on meanwhile.
-        schedule: How the learning rate falls, updated each step: 'cosine' to `min_lr` at the end, or in a 'step' every `decay_epochs`.
-        decay_epochs: Length of a step of the 'step' schedule, in epochs; rounded to whole training steps.
-        decay_rate: Factor on the learning rate after each of them, in (0, 1].
-        min_lr: Learning rate at the end of a cosine, as a fraction of `lr`.
-        smoothing: Label smoothing of every cross-entropy, in [0, 1).
-        ema_decay: Decay per step of the averaged weights, which are the ones kept; null keeps the last weights.
-        clip_grad: Largest gradient norm; null does not clip.
-        augmentation: Of training images.
-    """
-
-    name: str
-    task: str
-    task_args: dict[str, Any] = field(default_factory=dict)
-    model_args: dict[str, Any] = field(default_factory=dict)
-    input_size: int | None = None
-    crop_pct: float | None = None
-    crop_mode: str | None = None
-    epochs: int = 30
-    batch_size: int = 32
-    images_per_class: int | None = None
-    optimizer: str = 'sgd'
-    lr: float = 0.01
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
-    layer_decay: float = 1.0
-    frozen_below: float | None = None
-    frozen_epochs: int = 0
-    freeze_bn: bool = False
-    head_lr_scale: float = 1.0
-    new_lr_scale: float = 1.0
-    warmup_epochs: float = 1.0
-    schedule: str = 'cosine'
-    decay_epochs: float = 1.0
-    decay_rate: float = 0.1
-    min_lr: float = 0.01
-    smoothing: float = 0.1
-    ema_decay: float | None = 0.99
-    clip_grad: float | None = None
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        for name in ('input_size', 'epochs', 'batch_size', 'lr', 'decay_epochs'):
-            if name != 'input_size' or self.input_size is not None:
-                check_range(f'recipe {self.name}: {name}', getattr(self, name), 0, exclude=(0,))
-        check_range(f'recipe {self.name}: frozen_epochs', self.frozen_epochs, 0)
-        for name, exclude in (
-                ('crop_pct', (0,)), ('layer_decay', (0,)), ('decay_rate', (0,)), ('smoothing', (1,)), ('min_lr', ())):
-            if name != 'crop_pct' or self.crop_pct is not None:
-                check_range(f'recipe {self.name}: {name}', getattr(self, name), 0, 1, exclude)
-        check_choice(f'recipe {self.name}: schedule', self.schedule, SCHEDULES)
-        if self.crop_mode is not None:
-            check_choice(f'recipe {self.name}: crop_mode', self.crop_mode, CROP_MODES)
-
-    def replace(self, **changes: Any) -> Recipe:
-        """A copy with some entries changed; 'augmentation.scale' and 'task_args.beta' reach one level down.
-
-        Raises:
-            UserError: A key does not exist, or a value is out of range.
-        """
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        for key, value in changes.items():
-            head, _, tail = key.partition('.')
-            if head not in values:
-                raise UserError(f"recipe key '{key}' is not known{nearest(head, values)}")
-            if not tail:
-                values[head] = _augmentation(value) if head == 'augmentation' else value
-            elif head == 'augmentation':
-                values[head] = _augmentation({**dataclasses.asdict(values[head]), tail: value})
-            elif isinstance(values[head], dict):
-                values[head] = {**values[head], tail: value}
-            else:
-                raise UserError(f"recipe key '{head}' has no parts, so '{key}' is not known")
-        return Recipe(**values)
-
-    def for_model(self, cfg: dict[str, Any]) -> Recipe:
-        """A copy with the model's own input size and crop where this recipe leaves them open.
-
-        Args:
-            cfg: The model's pretrained_cfg.
-        """
-        own = dict(input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg.get('crop_mode') or 'center')
-        return self.replace(**{key: value for key, value in own.items() if getattr(self, key) is None})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as written to result files and run folders."""
-        return dataclasses.asdict(self)
-
-
-def _augmentation(value: Augmentation | dict[str, Any]) -> Augmentation:
-    if isinstance(value, Augmentation):
-        return value
-    known = [item.name for item in fields(Augmentation)]
-    for key in value:
-        if key not in known:
-            raise UserError(f"recipe key 'augmentation.{key}' is not known{nearest(key, known)}")
-    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-    return Augmentation(**values)
 
 
 def _recipes() -> dict[str, Path]:
@@ -238,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
     """One recipe file."""
     try:
         document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise UserError(f'{path} is not valid YAML: {first_line(error)}') from error
     if not isinstance(document, dict):
         raise UserError(f'{path} must be a mapping with the keys {", ".join(_KEYS)}')
@@ -250,3 +118,6 @@ def _read(path: Path) -> dict[str, Any]:
         if key != 'extends' and value is not None and not isinstance(value, dict):
             raise UserError(f"{path.name}: '{key}' must be a mapping of recipe keys, not {value!r}")
     return document
+
+
+__all__ = ['Recipe', 'load_recipe', 'recipe_for', 'recipe_names']

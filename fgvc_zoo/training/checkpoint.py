@@ -1,11 +1,16 @@
-"""Resumable state as one safetensors file: no pickle, written atomically."""
+"""Resumable state as one safetensors file: no pickle, written atomically, with a checksum; the one before is kept."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -13,7 +18,7 @@ from torch import Tensor
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import atomic_write
 
-CHECKPOINT = 'checkpoint.safetensors'  # in a run folder
+CHECKPOINT, PREVIOUS = 'checkpoint.safetensors', 'checkpoint.previous.safetensors'  # in a run folder
 _TENSOR = '__tensor__'
 
 
@@ -30,8 +35,40 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         UserError: The disk is full or the folder cannot be written; the older file is untouched.
     """
     tensors: dict[str, Tensor] = {}
-    structure = _pack(state, tensors)
-    atomic_write(path, lambda part: save_file(tensors, part, metadata={'structure': json.dumps(structure)}))
+    structure = json.dumps(_pack(state, tensors))
+    metadata = {'structure': structure, 'sha256': _checksum(structure, tensors)}
+    atomic_write(path, lambda part: save_file(tensors, part, metadata=metadata))
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """`save_state` as the checkpoint of a run folder. The checkpoint before is kept beside it."""
+    current, previous = folder / CHECKPOINT, folder / PREVIOUS
+    if current.exists():
+        previous.unlink(missing_ok=True)
+        try:
+            os.link(current, previous)
+        except OSError:  # a file system without links
+            shutil.copyfile(current, previous)
+    save_state(current, state)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run folder, or the one before if it is damaged.
+
+    Raises:
+        UserError: Neither can be read.
+
+    Warns:
+        UserWarning: The one before is used.
+    """
+    try:
+        return load_state(folder / CHECKPOINT)
+    except UserError as error:
+        if not (folder / PREVIOUS).exists():
+            raise
+        state = load_state(folder / PREVIOUS)
+        warnings.warn(f'{error}; the run goes on from the checkpoint before it', stacklevel=2)
+        return state
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -42,13 +79,23 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework='pt') as file:
-            structure = (file.metadata() or {}).get('structure')
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"checkpoint '{path}' is damaged ({error}); remove it to start again") from error
+        raise UserError(f"the checkpoint '{path}' is damaged ({error})") from error
+    structure = metadata.get('structure')
     if structure is None:
         raise UserError(f"'{path}' is a safetensors file, but not a training checkpoint")
+    if 'sha256' in metadata and metadata['sha256'] != _checksum(structure, tensors):  # older ones have none
+        raise UserError(f"the checkpoint '{path}' is damaged (its checksum differs)")
     return _unpack(json.loads(structure), tensors)
+
+
+def _checksum(structure: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(structure.encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:

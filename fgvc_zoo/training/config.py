@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from fgvc_zoo._errors import check_choice, check_range
 from fgvc_zoo.recipes import Recipe
 
 
@@ -25,10 +25,14 @@ class TrainConfig:
         workers: Processes that load images.
         cache: Keep decoded images in memory; None does so where they fit.
         resume: Go on from the run folder's checkpoint.
+        accept_changes: Go on although the images of the classes or the precision are not those of the checkpoint.
         device: 'cpu', 'cuda', ...; None takes what there is.
         amp: 'bf16', 'fp16' or None.
         progress: Show a progress bar.
         command: The command line, for the record.
+
+    Raises:
+        UserError: A value is out of range.
     """
 
     model: str
@@ -43,11 +47,15 @@ class TrainConfig:
     workers: int = 2
     cache: bool | None = None
     resume: bool = False
+    accept_changes: bool = False
     device: str | None = None
     amp: str | None = None
     progress: bool = True
     command: str = ''
 
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to go on."""
-        return dict(model=self.model, recipe=self.recipe.to_dict(), seed=self.seed, train_split=self.train_split)
+    def __post_init__(self) -> None:
+        check_range('seed', self.seed, 0, 2**32 - 1)
+        check_range('workers', self.workers, 0, 1024)
+        check_range('eval_every', self.eval_every, 1)
+        if self.amp is not None:
+            check_choice('precision (amp)', self.amp, ('bf16', 'fp16'))

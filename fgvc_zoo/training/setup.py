@@ -16,10 +16,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._errors import UserError, first_line, nearest
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel, find_method
+from fgvc_zoo.models.backbone import check_weights_fit, weights_overlay
+from fgvc_zoo.models.base import TRAINED_HEAD
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
@@ -42,20 +44,28 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
-    if recipe.input_size is not None and timm.get_pretrained_cfg_value(name, 'fixed_input_size'):
+    if args.get('in_chans', 3) != 3:
+        raise UserError(f"photographs have 3 channels, so a model with in_chans={args['in_chans']} cannot be trained on them")
+    if recipe.input_size is not None and timm.get_pretrained_cfg_value(str(args.get('backbone', name)), 'fixed_input_size'):
         args['img_size'] = recipe.input_size
     if not pretrained_backbone:
         pass
     elif _is_fine_grained(name, args):
         args['pretrained_backbone'] = pretrained_backbone
     elif isinstance(pretrained_backbone, str):
-        path = Path(pretrained_backbone)
-        if path.suffix != '.safetensors' or not path.is_file():
-            raise UserError(f"backbone weights must be an existing .safetensors file, not '{path}'")
-        args.update(pretrained=True, pretrained_cfg_overlay=dict(file=str(path)))
+        args.update(pretrained=True, pretrained_cfg_overlay=weights_overlay(Path(pretrained_backbone)))
     else:
         args['pretrained'] = pretrained_backbone
-    model = create_model(name, **args)
+    try:
+        model = create_model(name, **args)
+    except TypeError as error:
+        raise UserError(f"'{name}' cannot be built with these model_args: {first_line(error)}") from error
+    except RuntimeError as error:
+        if 'pretrained_cfg_overlay' not in args:
+            raise
+        raise UserError(f"the weights in '{pretrained_backbone}' are not those of '{name}': {first_line(error)}") from error
+    if 'pretrained_cfg_overlay' in args:
+        check_weights_fit(model, Path(args['pretrained_cfg_overlay']['file']))
     zero_heads(model)
     channels = model.pretrained_cfg['input_size'][0]
     method = find_method(name)
@@ -66,7 +76,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
         num_classes=num_classes)
     # drop the source so that loading the result does not download these weights again
     model._model_args = {key: value for key, value in model._model_args.items() if key not in ('pretrained_backbone', 'num_classes')}
-    for key in ('file', 'url', 'hf_hub_id', 'source'):
+    for key in ('file', 'url', 'hf_hub_id', 'source', *TRAINED_HEAD):
         model.pretrained_cfg.pop(key, None)
     return model
 

@@ -7,15 +7,15 @@ resumed ends with the same weights as an uninterrupted one.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
+import sys
 import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import timm
 import torch
@@ -26,19 +26,21 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._device import choose_device
+from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import atomic_write, cpu_state_dict, write_json
-from fgvc_zoo._memory import keep_freed_memory
-from fgvc_zoo._progress import progress_bar
+from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel, eval_transform_for
 from fgvc_zoo.saving import save_config
 from fgvc_zoo.tasks import MethodTask, create_task, find_task, task_settings
-from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state, save_state
+from fgvc_zoo.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
+from fgvc_zoo.training.identity import check_identity, identity, run_folder
+from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.setup import (
     build_model,
     parameter_groups,
@@ -87,10 +89,8 @@ def train(config: TrainConfig) -> Path:
     recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
     config = replace(config, recipe=recipe)
     folder = Path(config.output)
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists() and not config.resume:
-        raise UserError(f"'{folder}' already holds a run: resume it (--resume) or choose another folder")
-    return _Run(config, folder).run()
+    with run_folder(folder, config.resume):
+        return _Run(config, folder).run()
 
 
 class _Run:
@@ -98,15 +98,16 @@ class _Run:
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.folder = folder
-        cpu = config.device == 'cpu' or (config.device is None and not torch.cuda.is_available())
+        device = choose_device(config.device)
+        cpu = device.type == 'cpu'
+        if device.index is not None and device.type == 'cuda':
+            torch.cuda.set_device(device)  # Accelerate takes the current one
         # in some steps not every parameter gets a gradient
         partial_steps = getattr(find_task(config.recipe.task), 'has_phases', False) or config.recipe.frozen_epochs > 0
         self.accelerator = Accelerator(
             cpu=cpu, mixed_precision=config.amp or 'no',
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partial_steps)])
-        if cpu:
-            keep_freed_memory()
-        else:
+        if device.type == 'cuda':
             torch.backends.cudnn.benchmark = True  # every step has the same shapes
         torch.manual_seed(config.seed)
 
@@ -143,7 +144,9 @@ class _Run:
         self.meters = _Meters()
         self.history = History(folder)
         self.seconds = 0.0
-        if config.resume and (folder / CHECKPOINT).exists():
+        self.stop = StopSignals()
+        self.identity = identity(config, self.dataset)
+        if config.resume:
             self._load()
 
     # ---- state
@@ -153,22 +156,25 @@ class _Run:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        save_state(self.folder / CHECKPOINT, dict(
-            identity=self.config.identity(), epoch=self.epoch, step_in_epoch=self.step_in_epoch, seconds=self.seconds,
+        save_checkpoint(self.folder, dict(
+            identity=self.identity, epoch=self.epoch, step_in_epoch=self.step_in_epoch, seconds=self.seconds,
             model=self.model.state_dict(), ema=self.ema.module.state_dict() if self.ema else None,
             optimizer=self.optimizer.state_dict(), task=self.task.get_task_state(),
             scaler=self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             meters=asdict(self.meters), history=self.history.rows))
 
     def _load(self) -> None:
-        state = load_state(self.folder / CHECKPOINT)
-        # through JSON, so that tuples and lists compare equal
-        identity = json.loads(json.dumps(self.config.identity()))
-        saved = json.loads(json.dumps(state['identity']))
-        if saved != identity:
-            different = [key for key in identity if saved.get(key) != identity[key]]
-            raise UserError(f"'{self.folder}' holds a run with another {' and '.join(different)}; resume with the same settings "
-                            "or choose another folder")
+        state = load_checkpoint(self.folder)
+        check_identity(state['identity'], self.identity, self.folder, self.config.accept_changes)
+        try:
+            self._restore(state)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"the checkpoint in '{self.folder}' does not fit this version of the model or the task ({first_line(error)}): "
+                            'choose another folder to begin a run') from error
+        if self.accelerator.is_main_process and self.history.rows:
+            self.history.write_csv()
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state['model'])
         if self.ema:
             self.ema.module.load_state_dict(state['ema'])
@@ -179,8 +185,6 @@ class _Run:
         self.epoch, self.step_in_epoch, self.seconds = state['epoch'], state['step_in_epoch'], state['seconds']
         self.meters = _Meters(**state['meters'])
         self.history = History(self.folder, state['history'])
-        if self.accelerator.is_main_process and self.history.rows:
-            self.history.write_csv()
 
     @property
     def final_model(self) -> TimmModel:
@@ -207,7 +211,9 @@ class _Run:
         main = self.accelerator.is_main_process
         if main:
             self._describe()
-        with progress_bar(self.config.progress and main, details=True) as bar:
+        terminal = self.config.progress and sys.stdout.isatty()
+        self.log = ProgressLog(main and not terminal)
+        with progress_bar(terminal and main, details=True) as bar, self.stop:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
             bar_task = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
@@ -258,6 +264,11 @@ class _Run:
                 self._save()
                 saved = time.monotonic()
             bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
+            self.log.update(self._line)
+            # several processes would save at different steps and wait for each other
+            if self.stop.received and accelerator.num_processes == 1:
+                self.seconds += time.monotonic() - saved
+                self._stop()
         self.seconds += time.monotonic() - saved
 
     def _train_backbone(self, trains: bool) -> None:
@@ -312,6 +323,22 @@ class _Run:
         rate = self.meters.steps * self.recipe.batch_size * self.accelerator.num_processes / max(self.meters.seconds, 1e-9)
         return ' '.join(f'{key} {value:.3f}' for key, value in means.items()) + f' acc {accuracy:.1f} % {rate:.0f} images/s'
 
+    def _line(self) -> str:
+        """Where the run is, for a log."""
+        done = self.epoch * self.steps_per_epoch + self.step_in_epoch
+        left = (self.recipe.epochs * self.steps_per_epoch - done) * self.meters.seconds / max(self.meters.steps, 1)
+        return (f'epoch {self.epoch + 1}/{self.recipe.epochs} step {self.step_in_epoch}/{self.steps_per_epoch} {self._describe_step()} '
+                f'{time_left(left)} left')
+
+    def _stop(self) -> NoReturn:
+        """Save, say how to go on, and end the process as the signal would."""
+        self._save()
+        command = self.config.command if '--resume' in self.config.command else f'{self.config.command} --resume'
+        go_on = f'; go on with: {command}' if self.config.command else ''
+        where = f'stopped after step {self.step_in_epoch} of epoch {self.epoch + 1}'
+        print(f"{where}, saved in '{self.folder}'{go_on}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + self.stop.received)
+
     def _finish_epoch(self) -> None:
         """Measure, write the row, advance, save."""
         means = self.meters.means()
@@ -328,7 +355,7 @@ class _Run:
             self._check_above_chance(row['train_top1'])
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
-            if not self.config.progress:
+            if self.log.show:
                 print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, _Meters()
         self._save()

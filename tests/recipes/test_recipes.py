@@ -105,12 +105,33 @@ def test_replace_reaches_one_level_down():
     ({'epoch': 3}, "did you mean 'epochs'"),
     ({'augmentation.scales': 1}, "did you mean 'scale'"),
     ({'lr.x': 1}, 'has no parts'),
-    ({'epochs': 0}, 'above 0'),
+    ({'epochs': 0}, r'epochs must be in \[1, 100000\]'),
     ({'smoothing': 1.0}, r'smoothing must be in \[0, 1\), not 1\.0'),
-    ({'lr': '1e-3'}, "lr must be above 0, not '1e-3'"),  # YAML reads a number without a point as a string
+    ({'lr': 'fast'}, "lr must be a number, not 'fast'"),
+    ({'lr': 0}, 'lr must be above 0, not 0'),
+    ({'lr': float('inf')}, 'lr must be a number, not inf'),
+    ({'epochs': 2.5}, r'epochs must be a whole number, not 2\.5'),
+    ({'epochs': True}, 'epochs must be a whole number, not True'),
+    ({'batch_size': 10**400}, 'batch_size must be a whole number'),
+    ({'momentum': 5}, r'momentum must be in \[0, 1\)'),
+    ({'weight_decay': -1}, 'weight_decay must be at least 0'),
+    ({'warmup_epochs': -1}, 'warmup_epochs must be at least 0'),
+    ({'head_lr_scale': 0}, 'head_lr_scale must be above 0'),
+    ({'new_lr_scale': -1}, 'new_lr_scale must be above 0'),
+    ({'ema_decay': 5}, r'ema_decay must be in \(0, 1\)'),
+    ({'clip_grad': -1}, 'clip_grad must be above 0'),
+    ({'images_per_class': 0}, 'images_per_class must be in'),
+    ({'frozen_below': 2}, r'frozen_below must be in \[0, 1\]'),
+    ({'freeze_bn': 'maybe'}, "freeze_bn must be true or false, not 'maybe'"),
+    ({'optimizer': 'sdg'}, "did you mean 'sgd'"),
+    ({'optimizer': 3}, 'optimizer must be a word'),
+    ({'task_args': 3}, 'task_args must be a mapping'),
+    ({'augmentation': 3}, 'augmentation must be a mapping'),
+    ({'augmentation.scale': 0.3}, 'scale must be two numbers'),
+    ({'augmentation.hflip': 'often'}, 'hflip must be a number'),
     ({'min_lr': -0.1}, r'min_lr must be in \[0, 1\]'),
     ({'layer_decay': 0}, r'layer_decay must be in \(0, 1\]'),
-    ({'input_size': 0}, 'input_size must be above 0'),
+    ({'input_size': 0}, r'input_size must be in \[16, 4096\]'),
     ({'crop_pct': 1.5}, r'crop_pct must be in \(0, 1\]'),
     ({'crop_mode': 'squish'}, "did you mean 'squash'"),
     ({'schedule': 'steps'}, "did you mean 'step'"),
@@ -150,3 +171,11 @@ def test_recipe_of_a_model():
     assert recipe_for('wsdan_resnet50.cub50') == 'wsdan'
     assert recipe_for('wsdan') == 'wsdan'
     assert recipe_for('resnet50') == 'baseline'
+
+
+def test_values_become_what_their_annotation_says():
+    """YAML 1.1 reads '1e-3' as text."""
+    recipe = load_recipe('baseline').replace(lr='1e-3', weight_decay='1e-4', epochs='3', batch_size=8.0, freeze_bn='False', ema_decay=None)
+    assert (recipe.lr, recipe.weight_decay, recipe.epochs, recipe.batch_size, recipe.freeze_bn) == (0.001, 0.0001, 3, 8, False)
+    assert isinstance(recipe.epochs, int) and isinstance(recipe.batch_size, int) and recipe.ema_decay is None
+    assert load_recipe('baseline').replace(**{'augmentation.scale': ['5e-1', 1]}).augmentation.scale == (0.5, 1)

@@ -7,7 +7,7 @@ import torch
 
 from fgvc_zoo import UserError
 from fgvc_zoo.training import checkpoint
-from fgvc_zoo.training.checkpoint import load_state, save_state
+from fgvc_zoo.training.checkpoint import load_checkpoint, load_state, save_checkpoint, save_state
 
 
 def test_round_trip_of_an_optimizer(tmp_path):
@@ -71,3 +71,32 @@ def test_other_safetensors_are_refused(tmp_path):
     save_file(dict(weight=torch.zeros(2)), tmp_path / 'state')
     with pytest.raises(UserError, match='not a training checkpoint'):
         load_state(tmp_path / 'state')
+
+
+def test_flipped_bits_are_found_and_the_checkpoint_before_is_used(tmp_path):
+    save_checkpoint(tmp_path, dict(weight=torch.arange(100.0), step=1))
+    save_checkpoint(tmp_path, dict(weight=torch.arange(100.0) + 1, step=2))
+    assert load_checkpoint(tmp_path)['step'] == 2
+    path = tmp_path / checkpoint.CHECKPOINT
+    content = bytearray(path.read_bytes())
+    content[-50] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='its checksum differs'):
+        load_state(path)
+    with pytest.warns(UserWarning, match='goes on from the checkpoint before it'):
+        state = load_checkpoint(tmp_path)
+    assert state['step'] == 1 and torch.equal(state['weight'], torch.arange(100.0))
+    path.unlink()
+    with pytest.warns(UserWarning):
+        assert load_checkpoint(tmp_path)['step'] == 1
+    (tmp_path / checkpoint.PREVIOUS).unlink()
+    with pytest.raises(UserError):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_without_a_checksum_is_read(tmp_path):
+    """Older versions wrote none."""
+    from safetensors.torch import save_file
+    structure = '{"__dict__": [["weight", {"__tensor__": "0"}]]}'
+    save_file({'0': torch.ones(2)}, tmp_path / 'state', metadata={'structure': structure})
+    assert torch.equal(load_state(tmp_path / 'state')['weight'], torch.ones(2))

@@ -18,6 +18,7 @@ from fgvc_zoo.models.registry import backbone_cfg
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import task_settings
 from fgvc_zoo.training import TrainConfig, train, trainer as trainer_module
+from fgvc_zoo.training.checkpoint import load_checkpoint
 from fgvc_zoo.training.setup import build_model, parameter_groups
 
 
@@ -151,7 +152,7 @@ def test_nan_stops_before_it_reaches_the_weights(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, 'create_task', poisoned)
     with pytest.raises(UserError, match=r'the loss is nan at epoch 2, step 5 .*lower the learning rate; the last good checkpoint'):
         train(config(photos, tmp_path / 'run'))
-    state = trainer_module.load_state(tmp_path / 'run' / 'checkpoint.safetensors')
+    state = load_checkpoint(tmp_path / 'run')
     assert state['epoch'] == 1
     assert all(value.isfinite().all() for value in state['model'].values())
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from fgvc_zoo import UserError
-from fgvc_zoo_cli._common import choose_device, command_line
+from fgvc_zoo._device import choose_device
+from fgvc_zoo_cli._common import command_line
 
 
 def test_device():

@@ -1,0 +1,25 @@
+"""The device that a command runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from fgvc_zoo._errors import UserError, first_line
+from fgvc_zoo._memory import keep_freed_memory
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device asked for, or the accelerator, or the CPU.
+
+    Raises:
+        UserError: The device does not exist here.
+    """
+    if name is None:
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cpu':
+        keep_freed_memory()
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"the device '{name}' cannot be used here ({first_line(error)}); try --device cpu") from error
+    return torch.device(name)

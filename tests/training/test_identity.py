@@ -1,0 +1,147 @@
+"""Only the same run goes on, every difference is named, and a folder holds one run."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from fgvc_zoo import UserError
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.training import TrainConfig, train
+from fgvc_zoo.training.identity import run_folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ('ant', 'bee', 'yak'):
+        folder = tmp_path / 'photos' / name
+        folder.mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(generator.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / f'{index}.png')
+    return tmp_path / 'photos'
+
+
+@pytest.fixture
+def config(photos, tmp_path):
+    recipe = load_recipe('baseline').replace(epochs=1, batch_size=4, input_size=32)
+    return TrainConfig('test_resnet', f'folder:{photos}', str(tmp_path / 'run'), recipe, pretrained_backbone=False, workers=0, device='cpu',
+                       progress=False)
+
+
+@pytest.fixture
+def finished(config):
+    train(config)
+    return replace(config, resume=True)
+
+
+def add_class(photos):
+    (photos / 'ant').rename(photos / 'cow')
+
+
+def add_photo(photos):
+    Image.new('RGB', (40, 40)).save(photos / 'ant' / '9.png')
+
+
+def change_photo(photos):
+    Image.new('RGB', (40, 40)).save(photos / 'ant' / '0.png')
+
+
+@pytest.mark.parametrize(('change', 'says'), [
+    (dict(seed=1), 'seed: 0, now 1'),
+    (dict(train_split='fit'), 'train split: train, now fit'),
+    (dict(model='test_resnet.r160_in1k'), 'model: test_resnet, now test_resnet.r160_in1k'),
+])
+def test_another_run_is_refused(finished, change, says):
+    with pytest.raises(UserError, match=says):
+        train(replace(finished, **change))
+
+
+def test_each_setting_is_named(finished):
+    recipe = finished.recipe.replace(lr=0.5, **{'augmentation.hflip': 0.25})
+    with pytest.raises(UserError, match=r'recipe lr: 0\.01, now 0\.5.*recipe augmentation\.hflip: 0\.5, now 0\.25'):
+        train(replace(finished, recipe=recipe))
+
+
+def test_other_backbone_weights_are_refused(finished, tmp_path):
+    run = Path(finished.output)
+    with pytest.raises(UserError, match='backbone weights: False, now [0-9a-f]{64}'):
+        train(replace(finished, pretrained_backbone=str(run / 'model.safetensors')))
+
+
+def test_a_finished_run_is_not_given_other_names(finished, photos):
+    before = Path(finished.output, 'config.json').read_bytes()
+    add_class(photos)
+    with pytest.raises(UserError, match="classes: added 'cow', removed 'ant'"):
+        train(replace(finished, accept_changes=True))
+    assert Path(finished.output, 'config.json').read_bytes() == before
+
+
+@pytest.mark.parametrize(('change', 'says'), [(add_photo, 'images: 12, now 13'), (change_photo, 'as many as before, but other files')])
+def test_other_images_need_a_word(finished, photos, change, says):
+    change(photos)
+    with pytest.raises(UserError, match=f'{says}.*--accept-changes'):
+        train(finished)
+    with pytest.warns(UserWarning, match=says):
+        train(replace(finished, accept_changes=True))
+
+
+def test_the_place_of_the_photographs_does_not_count(finished, photos, tmp_path):
+    photos.rename(tmp_path / 'moved')
+    before = load_file(Path(finished.output, 'model.safetensors'))
+    train(replace(finished, data=f"folder:{tmp_path / 'moved'}"))
+    assert all((before[key] == value).all() for key, value in load_file(Path(finished.output, 'model.safetensors')).items())
+
+
+@pytest.mark.parametrize('exists', [False, True])
+def test_nothing_to_resume(config, tmp_path, exists):
+    if exists:
+        (tmp_path / 'run').mkdir()
+    with pytest.raises(UserError, match='no checkpoint in'):
+        train(replace(config, resume=True))
+
+
+def test_a_model_is_not_overwritten(config, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'model.safetensors').write_text('precious')
+    with pytest.raises(UserError, match="already holds 'model.safetensors'"):
+        train(config)
+    assert (tmp_path / 'run' / 'model.safetensors').read_text() == 'precious'
+
+
+def test_a_file_is_no_run_folder(config, tmp_path):
+    (tmp_path / 'run').write_text('precious')
+    with pytest.raises(UserError, match='cannot be a run folder'):
+        train(config)
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    """The second is refused; a process that was killed leaves no lock behind."""
+    code = ('import sys, time; from pathlib import Path; from fgvc_zoo.training.identity import run_folder\n'
+            'with run_folder(Path(sys.argv[1]), False): print("taken", flush=True); time.sleep(100)')
+    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]))
+    with subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], env=env, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b'taken\n'
+        with pytest.raises(UserError, match='another process trains in'), run_folder(tmp_path, False):
+            pass
+        other.kill()
+    with run_folder(tmp_path, False):
+        pass
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(finished):
+    from fgvc_zoo.training.checkpoint import load_checkpoint, save_checkpoint
+
+    folder = Path(finished.output)
+    state = load_checkpoint(folder)
+    state['identity'] = {key: state['identity'][key] for key in ('model', 'recipe', 'seed', 'train_split')}
+    del state['identity']['recipe']['decay_rate']
+    save_checkpoint(folder, json.loads(json.dumps(state['identity'])) and state)
+    train(finished)
