@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, first_line
 
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
@@ -89,6 +91,38 @@ def without_folders(command: str) -> str:
 def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """A module's state dict on the CPU. Each tensor has its own contiguous memory, as safetensors demands."""
     return {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+
+
+def tensor_checksum(tensors: Mapping[str, Tensor], text: str = '') -> str:
+    """SHA-256 of a text and of the names and values of tensors on the CPU, 64 hex digits. safetensors has no checksum of its own."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict as safetensors with its checksum, atomically."""
+    metadata = {'format': 'pt', 'sha256': tensor_checksum(state)}
+    atomic_write(path, lambda part: save_file(dict(state), part, metadata=metadata))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, and compare it with its checksum if it has one.
+
+    Raises:
+        UserError: The file cannot be read, is no safetensors file, or is damaged.
+    """
+    try:
+        with safe_open(path, framework='pt') as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            expected = (file.metadata() or {}).get('sha256')
+    except Exception as error:  # a damaged header can name sizes and types that PyTorch refuses in many ways
+        raise UserError(f"'{path}' is damaged or is not a safetensors file ({first_line(error)})") from error
+    if expected is not None and expected != tensor_checksum(state):
+        raise UserError(f"'{path}' is damaged: its checksum differs")
+    return state
 
 
 def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import get_token, snapshot_download
+from huggingface_hub import constants, get_token, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -20,11 +20,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import get_session
 
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import git_sha1, sha256
 
 LOG_IN = 'log in with `hf auth login` or set HF_TOKEN'
+_SECONDS = 10.0  # that the Hub has to answer at all
 
 
 def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Path | None = None) -> Path:
@@ -55,6 +57,26 @@ def download(name: str, files: Sequence[str] | None = None, cache_dir: str | Pat
             raise UserError(f"'{path.relative_to(folder)}' of '{name}' was damaged in transfer or on this disk: its hash is not the Hub's; "
                             "it has been removed from the cache, so try again")
     return folder
+
+
+def check_reachable(repo_id: str, what: str, instead: str) -> None:
+    """Find out within seconds that the Hub cannot be reached, which huggingface_hub retries for a minute.
+
+    Args:
+        repo_id: Repository whose weights are wanted. Nothing is asked if they are in the cache.
+        what: Beginning of the message: "the weights of 'x'".
+        instead: End of the message: what else can be done.
+
+    Raises:
+        UserError: The weights are not in the cache, and the Hub does not answer.
+    """
+    if constants.HF_HUB_OFFLINE or isinstance(try_to_load_from_cache(repo_id, 'model.safetensors'), str):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS, follow_redirects=False)
+    except HTTPError as error:
+        reason = first_line(error) or type(error).__name__
+        raise UserError(f'{what} could not be fetched: the Hub cannot be reached ({reason}); {instead}') from None
 
 
 def _is_intact(path: Path) -> bool:

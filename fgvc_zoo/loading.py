@@ -10,12 +10,10 @@ from typing import Any
 import timm
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, first_line, nearest
-from fgvc_zoo._files import sha256, write_json
+from fgvc_zoo._files import read_weights, sha256, write_json
 from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.config_file import read_config
@@ -113,10 +111,7 @@ def _load_folder(folder: Path) -> TimmModel:
             raise UserError(f"'{folder}' holds only a pickle ({pickles[0]}), which can run any code when it is loaded; convert it to "
                             "model.safetensors")
         raise UserError(f"'{folder}' has no model.safetensors, so it is not a finished training run")
-    try:
-        state = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"'{weights}' is damaged or is not a safetensors file ({error})") from error
+    state = read_weights(weights)
     model = _build(folder)
     _load_state(model, state, weights)
     return model

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from timm.models._hub import save_config_for_hf
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text
+from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text, write_weights
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models.base import TRAINED_HEAD
 
@@ -28,8 +27,7 @@ def save_model(model: TimmModel, folder: Path | str, label_names: Sequence[str] 
         The folder.
     """
     folder = Path(folder)
-    state = cpu_state_dict(model)
-    atomic_write(folder / 'model.safetensors', lambda path: save_file(state, path, metadata={'format': 'pt'}))
+    write_weights(folder / 'model.safetensors', cpu_state_dict(model))
     if label_names is None:
         known = model.pretrained_cfg.get('label_names') or ()
         label_names = known if len(known) == model.num_classes else None

@@ -29,6 +29,7 @@ def predict(
         device: Device = None,
 ) -> None:
     """Classify photographs."""
+    from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import plain
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import find_images, free_names

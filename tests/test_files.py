@@ -8,7 +8,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError
-from fgvc_zoo._files import atomic_write, cpu_state_dict, git_sha1, half_precision, sha256, without_folders, write_json
+from fgvc_zoo._files import (
+    atomic_write,
+    cpu_state_dict,
+    git_sha1,
+    half_precision,
+    read_weights,
+    sha256,
+    without_folders,
+    write_json,
+    write_weights,
+)
 
 
 def test_json_is_written_into_a_new_folder(tmp_path):
@@ -74,3 +84,18 @@ def test_state_dicts(tmp_path):
 ])
 def test_a_published_command_names_no_folder_of_a_machine(command, expected):
     assert without_folders(command) == expected
+
+
+def test_damaged_weights_are_found(tmp_path):
+    """safetensors itself accepts any bits as numbers."""
+    path = tmp_path / 'x.safetensors'
+    state = {'b': torch.arange(6.0).reshape(2, 3), 'a': torch.tensor(3), 'c': torch.ones(4, dtype=torch.float16)}
+    write_weights(path, state)
+    assert all(torch.equal(value, state[key]) for key, value in read_weights(path).items())
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='its checksum differs'):
+        read_weights(path)
+    save_file(state, path)  # one without a checksum, from elsewhere
+    assert read_weights(path).keys() == state.keys()

@@ -112,7 +112,7 @@ def accuracy_table(results: list[dict[str, Any]]) -> str:
 
 def _removed(method: str, top1: float, baseline: float | None) -> str:
     """The share of the baseline's errors that a method removes."""
-    return '-' if method == 'baseline' or baseline is None else f'{100 * (top1 - baseline) / (100 - baseline):.0f} %'
+    return '-' if method == 'baseline' or baseline is None else f'{round(100 * (top1 - baseline) / (100 - baseline))} %'
 
 
 def _order(result: dict[str, Any]) -> tuple[Any, ...]:

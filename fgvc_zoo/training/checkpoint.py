@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,13 +9,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._files import atomic_write
+from fgvc_zoo._files import atomic_write, tensor_checksum
 
 CHECKPOINT, PREVIOUS = 'checkpoint.safetensors', 'checkpoint.previous.safetensors'  # in a run folder
 _TENSOR = '__tensor__'
@@ -36,7 +34,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_pack(state, tensors))
-    metadata = {'structure': structure, 'sha256': _checksum(structure, tensors)}
+    metadata = {'structure': structure, 'sha256': tensor_checksum(tensors, structure)}
     atomic_write(path, lambda part: save_file(tensors, part, metadata=metadata))
 
 
@@ -86,16 +84,9 @@ def load_state(path: Path) -> dict[str, Any]:
     structure = metadata.get('structure')
     if structure is None:
         raise UserError(f"'{path}' is a safetensors file, but not a training checkpoint")
-    if 'sha256' in metadata and metadata['sha256'] != _checksum(structure, tensors):  # older ones have none
+    if 'sha256' in metadata and metadata['sha256'] != tensor_checksum(tensors, structure):  # older ones have none
         raise UserError(f"the checkpoint '{path}' is damaged (its checksum differs)")
     return _unpack(json.loads(structure), tensors)
-
-
-def _checksum(structure: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(structure.encode())
-    for name in sorted(tensors):
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, first_line, nearest
+from fgvc_zoo._transfer import check_reachable
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel, find_method
@@ -46,7 +47,7 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
     if args.get('in_chans', 3) != 3:
         raise UserError(f"photographs have 3 channels, so a model with in_chans={args['in_chans']} cannot be trained on them")
-    if recipe.input_size is not None and timm.get_pretrained_cfg_value(str(args.get('backbone', name)), 'fixed_input_size'):
+    if recipe.input_size is not None and timm.get_pretrained_cfg_value(_backbone_name(name, args), 'fixed_input_size'):
         args['img_size'] = recipe.input_size
     if not pretrained_backbone:
         pass
@@ -56,6 +57,11 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
         args.update(pretrained=True, pretrained_cfg_overlay=weights_overlay(Path(pretrained_backbone)))
     else:
         args['pretrained'] = pretrained_backbone
+    if pretrained_backbone is True:
+        backbone = _backbone_name(name, args)
+        if repo_id := timm.get_pretrained_cfg_value(backbone, 'hf_hub_id'):
+            check_reachable(repo_id, f"the ImageNet weights of '{backbone}'",
+                            'connect to a network, or give --pretrained-backbone FILE.safetensors or false')
     try:
         model = create_model(name, **args)
     except TypeError as error:
@@ -79,6 +85,14 @@ def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone
     for key in ('file', 'url', 'hf_hub_id', 'source', *TRAINED_HEAD):
         model.pretrained_cfg.pop(key, None)
     return model
+
+
+def _backbone_name(name: str, args: dict[str, Any]) -> str:
+    """The timm model whose ImageNet weights a model starts from."""
+    method, bare = find_method(name), name.split('.')[0]
+    if method is not None and bare != method.name:
+        return bare.removeprefix(f'{method.name}_')
+    return str(args.get('backbone', name))
 
 
 def zero_heads(model: TimmModel) -> None:

@@ -21,14 +21,13 @@ import timm
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.progress import Progress, TaskID
-from safetensors.torch import save_file
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fgvc_zoo._device import choose_device
 from fgvc_zoo._errors import UserError, first_line
-from fgvc_zoo._files import atomic_write, cpu_state_dict, write_json
+from fgvc_zoo._files import cpu_state_dict, write_json, write_weights
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
@@ -193,7 +192,7 @@ class _Run:
 
     def _export(self) -> None:
         """config.json and model.safetensors, for timm and transformers."""
-        atomic_write(self.folder / 'model.safetensors', lambda path: save_file(cpu_state_dict(self.final_model), path))
+        write_weights(self.folder / 'model.safetensors', cpu_state_dict(self.final_model))
         save_config(self.model, self.folder / 'config.json', self.class_names)
 
     def _describe(self) -> None:

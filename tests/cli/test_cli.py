@@ -70,6 +70,20 @@ def test_weights_that_cannot_be_fetched(photos, tmp_path):
         assert 'Traceback' not in result.stderr
 
 
+def test_training_without_a_network_says_so_at_once(photos, tmp_path):
+    """A closed port instead of the Hub, which huggingface_hub alone would try again for a minute."""
+    env = dict(os.environ, PYTHONPATH=str(ROOT), HF_ENDPOINT='http://127.0.0.1:1', HF_HUB_OFFLINE='0', HF_HOME=str(tmp_path))
+    for model in ('wsdan_resnet50', 'resnet18'):
+        args = ['train', '--model', model, '--data', f'folder:{photos}', '--output', str(tmp_path / 'run'), '--batch-size', '2']
+        result = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-m', 'fgvc_zoo_cli', *args], env=env, capture_output=True, text=True, check=False)
+        last = result.stderr.splitlines()[-1]
+        assert result.returncode == 2
+        assert last.startswith(f"fgvc-zoo: error: the ImageNet weights of '{model.removeprefix('wsdan_')}' could not be fetched")
+        assert '--pretrained-backbone FILE.safetensors or false' in last
+        assert 'Retrying' not in result.stderr and 'Traceback' not in result.stderr
+
+
 def test_interrupt_leaves_no_traceback(call, run_folder, photos, monkeypatch):
     from fgvc_zoo import loading
 

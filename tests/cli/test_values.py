@@ -5,8 +5,8 @@ import timm
 from safetensors.torch import save_file
 
 TRAIN = [
-    'train', '--model', 'wsdan', '--data', 'folder:{photos}', '--output', '{tmp}/run', '--batch-size', '3', '--workers', '0', '--device', 'cpu',
-    '--pretrained-backbone', 'false', '--input-size', '48', '--epochs', '1',
+    'train', '--model', 'wsdan', '--data', 'folder:{photos}', '--output', '{tmp}/run', '--batch-size', '3', '--workers', '0',
+    '--device', 'cpu', '--pretrained-backbone', 'false', '--input-size', '48', '--epochs', '1',
     '--set', 'model_args={{backbone: test_resnet, num_maps: 4}}']
 
 
