@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -44,6 +45,36 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         reason = getattr(error, 'strerror', None) or str(error)
         kept = ', the previous one is kept' if path.exists() else ''
         raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error
+
+
+def check_output(path: Path) -> None:
+    """Check that a JSON file can be written, before the work begins whose result it will hold.
+
+    Raises:
+        UserError: The folder cannot be written, or there is a file of another kind.
+    """
+    if path.is_file():
+        try:
+            json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError) as error:
+            raise UserError(f"'{path}' exists and is no JSON file, so it is not overwritten: choose another name") from error
+    elif path.exists():
+        raise UserError(f"'{path}' is a folder: give the name of a file")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for output and check that files can be written there.
+
+    Raises:
+        UserError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"nothing can be written to '{folder}': {error.strerror}; choose another folder") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -75,8 +75,8 @@ def _load_registered(name: str) -> TimmModel:
         if method is not None and name in method.weights:  # of a method of another package
             return create_model(name, pretrained=True)
         if timm.is_model(name):
-            raise UserError(f"'{name}' has no trained weights in this package (there are {_listed(list(trained))}); "
-                            "give the folder of a training run instead")
+            raise UserError(f"'{name}' has no trained weights in this package{nearest(name, trained)} (there are "
+                            f'{_listed(list(trained))}); give the folder of a training run instead')
         raise UserError(f"there is no trained model '{name}'{nearest(name, trained)} (there are {_listed(list(trained))})")
     if item.repo and not item.in_package:
         return _load_published(item)

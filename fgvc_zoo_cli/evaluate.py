@@ -28,12 +28,14 @@ def evaluate(
     """Measure a model: accuracies of each pass, localisation, calibration."""
     from fgvc_zoo import evaluation
     from fgvc_zoo._device import choose_device
-    from fgvc_zoo._files import write_json
+    from fgvc_zoo._files import check_output, write_json
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import eval_transform_for, load_model
     from fgvc_zoo.publishing import golden_logits
 
+    if json_file is not None:
+        check_output(json_file)
     begun = time.monotonic()
     place = choose_device(device)
     network = load_model(model)

@@ -31,6 +31,7 @@ def predict(
     """Classify photographs."""
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import plain
+    from fgvc_zoo._files import check_folder
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import find_images, free_names
     from fgvc_zoo.explain import draw_prediction
@@ -40,6 +41,8 @@ def predict(
     images = find_images(paths)
     network = load_model(model, choose_device(device))
     out, err = console(), console(stderr=True)
+    if save:
+        check_folder(save)
     pictures = free_names(images, save, '.explained.png') if save else []
     answers: list[Prediction] = []
     with progress_bar(err.is_terminal, err) as bar:
@@ -50,7 +53,6 @@ def predict(
             if not as_json and answer.error is None:
                 _show(out, answer)
             if save and answer.error is None:
-                save.mkdir(parents=True, exist_ok=True)
                 draw_prediction(answer, network.pretrained_cfg).save(pictures[len(answers) - 1])
                 answers[-1] = dataclasses.replace(answer, view=None, explanation=None)  # drawn; a folder may hold many
     if as_json:

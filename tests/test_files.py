@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from fgvc_zoo import UserError
 from fgvc_zoo._files import (
     atomic_write,
+    check_output,
     cpu_state_dict,
     git_sha1,
     half_precision,
@@ -99,3 +100,18 @@ def test_damaged_weights_are_found(tmp_path):
         read_weights(path)
     save_file(state, path)  # one without a checksum, from elsewhere
     assert read_weights(path).keys() == state.keys()
+
+
+def test_outputs_are_checked_before_the_work(tmp_path):
+    check_output(tmp_path / 'new' / 'result.json')
+    assert list((tmp_path / 'new').iterdir()) == []
+    write_json(tmp_path / 'result.json', dict(a=1))
+    check_output(tmp_path / 'result.json')  # an earlier result may be replaced
+    assert json.loads((tmp_path / 'result.json').read_text()) == dict(a=1)
+    (tmp_path / 'photo.jpg').write_bytes(b'\xff\xd8 precious')
+    with pytest.raises(UserError, match='is no JSON file, so it is not overwritten'):
+        check_output(tmp_path / 'photo.jpg')
+    with pytest.raises(UserError, match='is a folder'):
+        check_output(tmp_path / 'new')
+    with pytest.raises(UserError, match='nothing can be written to'):
+        check_output(tmp_path / 'photo.jpg' / 'result.json')

@@ -67,6 +67,9 @@ def stage(
     """
     if not (license or '').strip():
         raise UserError("the weights need a licence: give --license, such as MIT, or in words what their training data's terms allow")
+    if folder.exists() and not is_staged(folder) and any(folder.iterdir()) and (
+            not (folder / WEIGHTS).exists() or folder.resolve() == source.resolve()):  # an interrupted staging has its weights at least
+        raise UserError(f"'{folder}' holds files that would be overwritten: choose a folder of its own")
     model = load_model(str(source))
     config = _read_config(source / 'config.json', model.num_classes)
     record = _read_result(result or source / RESULT)

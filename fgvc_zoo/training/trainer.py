@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,6 +40,7 @@ from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
 from fgvc_zoo.training.identity import check_identity, identity, run_folder
 from fgvc_zoo.training.interrupt import StopSignals
+from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.setup import (
     build_model,
     parameter_groups,
@@ -53,23 +54,6 @@ from fgvc_zoo.training.setup import (
 from fgvc_zoo.version import __version__
 
 CHECKPOINT_SECONDS = 300
-
-
-@dataclass
-class _Meters:
-    """Running sums of one epoch, kept in the checkpoint."""
-
-    sums: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-    seconds: float = 0.0
-
-    def add(self, parts: dict[str, float]) -> None:
-        for key, value in parts.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
-        self.steps += 1
-
-    def means(self) -> dict[str, float]:
-        return {key: value / max(self.steps, 1) for key, value in self.sums.items()}
 
 
 def train(config: TrainConfig) -> Path:
@@ -125,7 +109,8 @@ class _Run:
         self.sampler = train_sampler(self.dataset, recipe, config.seed, rank, world)
         self.loader = train_loader(
             self.dataset, self.sampler, recipe.batch_size, config.workers, pin=self.accelerator.device.type == 'cuda')
-        self.steps_per_epoch = len(self.dataset) // (recipe.batch_size * world)
+        self.images_per_step = recipe.batch_size * world
+        self.steps_per_epoch = len(self.dataset) // self.images_per_step
 
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
         task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
@@ -140,7 +125,7 @@ class _Run:
         self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
 
         self.epoch, self.step_in_epoch = 0, 0
-        self.meters = _Meters()
+        self.meters = Meters()
         self.history = History(folder)
         self.seconds = 0.0
         self.stop = StopSignals()
@@ -182,7 +167,7 @@ class _Run:
         if self.accelerator.scaler and state['scaler']:
             self.accelerator.scaler.load_state_dict(state['scaler'])
         self.epoch, self.step_in_epoch, self.seconds = state['epoch'], state['step_in_epoch'], state['seconds']
-        self.meters = _Meters(**state['meters'])
+        self.meters = Meters(**state['meters'])
         self.history = History(self.folder, state['history'])
 
     @property
@@ -262,7 +247,8 @@ class _Run:
                 self.seconds += now - saved
                 self._save()
                 saved = time.monotonic()
-            bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=self._describe_step())
+            details = self.meters.describe(self.images_per_step)
+            bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=details)
             self.log.update(self._line)
             # several processes would save at different steps and wait for each other
             if self.stop.received and accelerator.num_processes == 1:
@@ -316,18 +302,12 @@ class _Run:
         scalars['correct'] = (result['output'].detach().argmax(1) == targets).float().mean() * 100
         return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
 
-    def _describe_step(self) -> str:
-        means = self.meters.means()
-        accuracy = means.pop('correct', 0.0)
-        rate = self.meters.steps * self.recipe.batch_size * self.accelerator.num_processes / max(self.meters.seconds, 1e-9)
-        return ' '.join(f'{key} {value:.3f}' for key, value in means.items()) + f' acc {accuracy:.1f} % {rate:.0f} images/s'
-
     def _line(self) -> str:
         """Where the run is, for a log."""
         done = self.epoch * self.steps_per_epoch + self.step_in_epoch
         left = (self.recipe.epochs * self.steps_per_epoch - done) * self.meters.seconds / max(self.meters.steps, 1)
-        return (f'epoch {self.epoch + 1}/{self.recipe.epochs} step {self.step_in_epoch}/{self.steps_per_epoch} {self._describe_step()} '
-                f'{time_left(left)} left')
+        return (f'epoch {self.epoch + 1}/{self.recipe.epochs} step {self.step_in_epoch}/{self.steps_per_epoch} '
+                f'{self.meters.describe(self.images_per_step)} {time_left(left)} left')
 
     def _stop(self) -> NoReturn:
         """Save, say how to go on, and end the process as the signal would."""
@@ -341,12 +321,11 @@ class _Run:
     def _finish_epoch(self) -> None:
         """Measure, write the row, advance, save."""
         means = self.meters.means()
-        rate = self.meters.steps * self.recipe.batch_size * self.accelerator.num_processes / max(self.meters.seconds, 1e-9)
         row: dict[str, Any] = dict(
             epoch=self.epoch + 1, lr=self.optimizer.param_groups[0]['lr'] / self.optimizer.param_groups[0].get('lr_scale', 1.0),
             loss=means.pop('loss'), train_top1=means.pop('correct'))
         row.update({f'loss_{key}': value for key, value in means.items()})
-        row.update(images_per_second=round(rate, 1), seconds=round(self.meters.seconds, 1))
+        row.update(images_per_second=round(self.meters.rate(self.images_per_step), 1), seconds=round(self.meters.seconds, 1))
         last = self.epoch + 1 == self.recipe.epochs
         if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
             row.update(self._measure(self.eval_dataset))
@@ -356,7 +335,7 @@ class _Run:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if self.log.show:
                 print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
-        self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, _Meters()
+        self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, Meters()
         self._save()
 
     def _check_above_chance(self, accuracy: float) -> None:

@@ -1,0 +1,41 @@
+"""Running means of an epoch's steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Meters:
+    """Running sums of one epoch, kept in the checkpoint.
+
+    Attributes:
+        sums: Of each step's loss and its parts, and of its accuracy in percent ('correct').
+        steps: How many steps.
+        seconds: How long they took.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, parts: dict[str, float]) -> None:
+        """Take the values of one step."""
+        for key, value in parts.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """The mean of each value over the steps."""
+        return {key: value / max(self.steps, 1) for key, value in self.sums.items()}
+
+    def rate(self, images_per_step: int) -> float:
+        """Images a second."""
+        return self.steps * images_per_step / max(self.seconds, 1e-9)
+
+    def describe(self, images_per_step: int) -> str:
+        """The means and the rate in one line."""
+        means = self.means()
+        accuracy = means.pop('correct', 0.0)
+        parts = ' '.join(f'{key} {value:.3f}' for key, value in means.items())
+        return f'{parts} acc {accuracy:.1f} % {self.rate(images_per_step):.0f} images/s'
