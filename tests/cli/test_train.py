@@ -40,11 +40,11 @@ def test_the_recipe_follows_from_the_number_of_photographs(tmp_path, monkeypatch
         Image.new('RGB', (8, 8)).save(path)
     words = ['train', '--model', 'wsdan_tf_efficientnet_lite0', '--data', f'folder:{tmp_path / folder}', '--output', str(tmp_path / 'run')]
     for limit, options in ((5, []), (4, []), (5, ['--recipe', 'wsdan-paper']), (5, ['--recipe', 'baseline', '--input-size', '96']),
-                           (5, ['--epochs', '3', '--set', 'epochs=7'])):
+                           (5, ['--epochs', '3', '--set', 'lr=0.5'])):
         monkeypatch.setattr(recipes, 'SMALL', limit)
         assert CliRunner().invoke(app, words + options).exit_code == 0
     small, default, paper, other, both = (config.recipe for config in chosen)
     assert small == load_recipe('wsdan', 1) != default == load_recipe('wsdan')
     assert paper == load_recipe('wsdan-paper')
     assert other == load_recipe('baseline', 1).replace(input_size=96)
-    assert both.epochs == 7  # --set wins
+    assert (both.epochs, both.lr) == (3, 0.5)
