@@ -126,3 +126,12 @@ def test_timm_would_have_loaded_it(folder):
     """The oracle: without damage, timm alone builds the same model."""
     ours, theirs = load_model(str(folder)), timm.create_model(f'local-dir:{folder}', pretrained=True)
     assert ours.pretrained_cfg == theirs.pretrained_cfg and ours._model_args == theirs._model_args
+
+
+def test_timm_fetches_no_backbone_either(folder, monkeypatch):
+    config = json.loads((folder / 'config.json').read_text(encoding='utf-8'))
+    edit(folder, model_args={**config['model_args'], 'pretrained_backbone': True})
+    monkeypatch.setattr(socket.socket, 'connect', lambda *_: pytest.fail('an address was contacted'))
+    with pytest.warns(UserWarning, match='names backbone weights; they are ignored'):
+        model = timm.create_model(f'local-dir:{folder}', pretrained=True)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in load_file(folder / 'model.safetensors').items())

@@ -137,7 +137,8 @@ def free_names(paths: Sequence[Path], folder: Path, ending: str) -> list[Path]:
     taken = {name.casefold() for name in os.listdir(folder)} if is_folder(folder) else set()
     names = []
     for path in paths:
-        stem, number = path.stem[:100], 1  # file systems allow names of 255 bytes
+        # file systems allow names of 255 bytes
+        stem, number = path.stem.encode('utf-8', 'surrogateescape')[:200].decode('utf-8', 'ignore'), 1
         name = f'{stem}{ending}'
         while name.casefold() in taken:
             number += 1

@@ -223,6 +223,11 @@ def _build(method: Method, name: str, pretrained: bool, choices: dict[str, Any],
     Raises:
         UserError: Weights of this zoo were asked for and there are none, or they cannot be fetched intact.
     """
+    source = choices.get('pretrained_cfg')
+    if isinstance(source, dict) and source.get('source') in ('local-dir', 'hf-hub') and choices.get('pretrained_backbone'):
+        warnings.warn(
+            'the configuration of the saved model names backbone weights; they are ignored, since its own are beside it', stacklevel=2)
+        choices = {**choices, 'pretrained_backbone': False}
     if pretrained:
         _check_weights(method, name, choices)
     tag = choices.get('pretrained_cfg')

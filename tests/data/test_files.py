@@ -75,7 +75,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 
 def test_free_names(tmp_path: Path) -> None:
     touch(tmp_path, 'p.png', 'Gala.explained.png')
-    paths = [Path(name) for name in ('x/a.jpg', 'y/a.jpg', 'y/a_2.jpg', 'z/p.png', 'z/A.jpg', 'gala.jpg', 'ü' * 120 + '.jpg')]
+    paths = [Path(name) for name in ('x/a.jpg', 'y/a.jpg', 'y/a_2.jpg', 'z/p.png', 'z/A.jpg', 'gala.jpg', '🍎' * 60 + '.jpg')]
     names = [path.name for path in free_names(paths, tmp_path, '.explained.png')]
     assert names[:6] == ['a.explained.png', 'a_2.explained.png', 'a_2_2.explained.png', 'p.explained.png', 'A_3.explained.png',
                          'gala_2.explained.png']
