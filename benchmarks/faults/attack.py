@@ -1,10 +1,11 @@
-"""Damage images, weights and configurations at random, and see what the package makes of them.
+"""Damage images, weights and configurations at random, stop trainings, and see what the package makes of it.
 
-    python benchmarks/faults/attack.py --images 10000 --models 2000 --json benchmarks/results/checks/attack.json
+    python benchmarks/faults/attack.py --images 10000 --models 2000 --runs 20 --json benchmarks/results/checks/attack.json
     python benchmarks/faults/attack.py --table benchmarks/results/checks/attack.json      # draws docs/faults.md
 
-Every outcome must be the right answer or a UserError, which is one sentence, within 20 seconds and 4 GiB. Anything else is a fault of this
-package; the script then fails and prints the seed. The damage depends on the seed alone.
+Every outcome must be the right answer or a UserError, which is one sentence, within 20 seconds and 4 GiB. A training that is stopped must
+go on and end with the weights of one that was not. Anything else is a fault of this package; the script then fails and prints the seed.
+The damage depends on the seed alone; the moment at which a training is stopped also depends on the machine.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import random
 import resource
 import shutil
+import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +33,7 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from fgvc_zoo import UserError
 from fgvc_zoo._files import write_json, write_text
@@ -99,7 +104,7 @@ class Record:
             outcome = 'other'
             self.faults.append(f'{kind}, {seed}: {traceback.format_exc(limit=-3)}')
         seconds = time.monotonic() - begun
-        if seconds > SECONDS:
+        if seconds > SECONDS and not kind.startswith('training'):
             outcome = 'other'
             self.faults.append(f'{kind}, {seed}: took {seconds:.0f} s')
         row['injected'] += 1
@@ -201,16 +206,83 @@ def changed_header(weights: bytes, draw: random.Random) -> bytes:
     return struct.pack('<Q', len(text)) + text + weights[8 + length:]
 
 
+TRAINING = '''
+import sys
+from pathlib import Path
+import torch
+from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.training import TrainConfig, train, trainer
+torch.set_num_threads(1)
+trainer.CHECKPOINT_SECONDS = 0.05  # so that a run is also stopped between two checkpoints of an epoch
+data, output = sys.argv[1:]
+recipe = load_recipe('wsdan').replace(epochs=4, batch_size=4, input_size=48, model_args=dict(backbone='test_resnet', num_maps=4))
+resume = any((Path(output) / name).exists() for name in ('checkpoint.safetensors', 'checkpoint.previous.safetensors'))
+train(TrainConfig('wsdan', data, output, recipe, pretrained_backbone=False, workers=0, resume=resume, device='cpu', progress=False))
+'''
+
+
+def attack_runs(record: Record, count: int, seed: int) -> None:
+    """Trainings that are stopped, or whose checkpoint is damaged, and then go on: the weights of one that was not stopped."""
+    with tempfile.TemporaryDirectory() as scratch:
+        generator = np.random.default_rng(seed)
+        for name in ('ant', 'bee', 'yak'):
+            folder = Path(scratch, 'photos', name)
+            folder.mkdir(parents=True)
+            for number in range(20):
+                Image.fromarray(generator.integers(0, 256, (56, 64, 3), dtype=np.uint8)).save(folder / f'{number}.png')
+        whole = Path(scratch, 'whole')
+        start_training(Path(scratch, 'photos'), whole).wait()
+        expected = load_file(whole / 'model.safetensors')
+        for number in range(count):
+            draw = random.Random(f'{seed} run {number}')
+            kind = ('SIGKILL', 'SIGTERM', 'SIGINT', 'SIGKILL, checkpoint damaged')[number % 4]
+            output = Path(scratch, f'run{number}')
+
+            def act(kind: str = kind, output: Path = output, draw: random.Random = draw) -> None:
+                stop_and_go_on(Path(scratch, 'photos'), output, kind, draw)
+                found = load_file(output / 'model.safetensors')
+                assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in expected), 'work was lost'
+
+            record.run(f'training: {kind}', f'seed {seed}, number {number}', act)
+
+
+def start_training(photos: Path, output: Path) -> subprocess.Popen[bytes]:
+    """A training in a process of its own."""
+    return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', TRAINING, f'folder:{photos}', str(output)],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+
+
+def stop_and_go_on(photos: Path, output: Path, kind: str, draw: random.Random) -> None:
+    """Stop a training some time after its first two checkpoints, then let it go on to its end."""
+    with start_training(photos, output) as process:
+        while process.poll() is None and not (output / 'checkpoint.previous.safetensors').exists():
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.5))
+        assert process.poll() is None, 'it was over before it could be stopped'
+        process.send_signal(getattr(signal, kind.partition(',')[0]))
+        _, message = process.communicate(timeout=60)
+    if kind in ('SIGTERM', 'SIGINT'):
+        assert process.returncode in (130, 143) and b'saved in' in message, message
+    if 'damaged' in kind:
+        path = output / 'checkpoint.safetensors'
+        path.write_bytes(flip(bytearray(path.read_bytes()), draw))
+    with start_training(photos, output) as process:
+        _, message = process.communicate(timeout=120)
+    assert process.returncode == 0, message
+
+
 def draw_table(result: dict[str, Any]) -> str:
     """docs/faults.md."""
     lines = [
-        '# Damaged files', '',
+        '# Faults', '',
         'What the package makes of files that are damaged on purpose. Each is either answered as the undamaged file is, or refused in one',
-        'sentence; a damaged photograph that can still be decoded is answered as it is. Nothing is ever unpickled or fetched.', '',
-        '| fault | injected | answered | one sentence | anything else | slowest |', '|---|---|---|---|---|---|']
+        'sentence; a damaged photograph that can still be decoded is answered as it is. Nothing is ever unpickled or fetched. A training',
+        'that is stopped goes on, from the checkpoint before if the last one is damaged, and ends with the weights of one that was not',
+        'stopped, bit for bit.', '',
+        '| fault | injected | right answer | one sentence | anything else | work lost | slowest |', '|---|---|---|---|---|---|---|']
     for kind, row in sorted(result['faults'].items()):
         counts = ' | '.join(str(row[name]) for name in ('injected', 'answer', 'sentence', 'other'))
-        lines.append(f"| {kind} | {counts} | {row['slowest_seconds']:.2f} s |")
+        lines.append(f"| {kind} | {counts} | {'none' if row['other'] == 0 else 'yes'} | {row['slowest_seconds']:.2f} s |")
     lines += ['', f"Largest memory: {result['peak_bytes'] / 2**30:.1f} GiB. Drawn by `python benchmarks/faults/attack.py --table` from",
               f"`benchmarks/results/checks/attack.json` (seed {result['seed']}).", '']
     return '\n'.join(lines)
@@ -220,6 +292,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=1000)
     parser.add_argument('--models', type=int, default=200)
+    parser.add_argument('--runs', type=int, default=4, help='trainings to stop')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', type=Path, help='write the counts to this file')
     parser.add_argument('--table', type=Path, help='draw docs/faults.md from this file, and attack nothing')
@@ -231,6 +304,7 @@ def main() -> int:
     record = Record()
     attack_images(record, options.images, options.seed)
     attack_models(record, options.models, options.seed)
+    attack_runs(record, options.runs, options.seed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if peak > BYTES:
         record.faults.append(f'{peak / 2**30:.1f} GiB of memory were needed')

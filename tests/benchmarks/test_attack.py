@@ -12,13 +12,14 @@ spec.loader.exec_module(attack)
 
 
 @pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize(('run', 'count'), [(attack.attack_images, 700), (attack.attack_models, 80)])
+@pytest.mark.parametrize(('run', 'count'), [(attack.attack_images, 700), (attack.attack_models, 80), (attack.attack_runs, 1)])
 def test_every_damage_is_answered_or_refused_in_a_sentence(run, count):
     record = attack.Record()
     run(record, count, seed=1)
     assert record.faults == []
     assert sum(row['injected'] for row in record.rows.values()) == count
-    assert {'answer', 'sentence'} <= {name for row in record.rows.values() for name in ('answer', 'sentence') if row[name]}
+    if run is not attack.attack_runs:
+        assert {'answer', 'sentence'} <= {name for row in record.rows.values() for name in ('answer', 'sentence') if row[name]}
 
 
 def test_faults_are_found():
@@ -48,4 +49,5 @@ def test_table_of_the_docs_is_the_result_file():
     assert (root / 'docs/faults.md').read_text(encoding='utf-8') == attack.draw_table(result)
     assert all(row['other'] == 0 for row in result['faults'].values())
     assert sum(row['injected'] for kind, row in result['faults'].items() if kind.startswith('image')) >= 10_000
-    assert sum(row['injected'] for kind, row in result['faults'].items() if not kind.startswith('image')) >= 2_000
+    assert sum(row['injected'] for kind, row in result['faults'].items() if kind.startswith(('weights', 'config'))) >= 2_000
+    assert sum(row['answer'] for kind, row in result['faults'].items() if kind.startswith('training')) >= 16
