@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 from fgvc_zoo._files import atomic_write, half_precision
+from fgvc_zoo.training.checkpoint import CHECKPOINT
 
 BACKBONE = 'tf_efficientnet_lite0'
 # model, recipe, what differs from the recipe
@@ -31,9 +34,9 @@ RUNS: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
-def command(name: str, options: argparse.Namespace) -> list[str]:
+def command(name: str, run: tuple[str, str, list[str]], options: argparse.Namespace) -> list[str]:
     """The `fgvc-zoo train` of one run."""
-    model, recipe, changes = RUNS[name]
+    model, recipe, changes = run
     words = [
         sys.executable, '-m', 'fgvc_zoo_cli', 'train', '--model', model, '--recipe', recipe,
         '--data', options.data, '--output', str(options.output / name),
@@ -42,11 +45,13 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
     if options.train_split == 'fit':
         words += ['--eval-split', 'holdout', '--eval-every', str(options.epochs)]
     words += ['--amp', options.amp] if options.amp else []
+    words += ['--resume'] if (options.output / name / CHECKPOINT).exists() else []
     return words + [word for change in changes + options.changes for word in ('--set', change)]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of_runs(description: str | None) -> argparse.ArgumentParser:
+    """The options that `command` reads, but for the training split."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', required=True, help='cub200:PATH')
     parser.add_argument('--backbone', type=Path, required=True, help=f'ImageNet weights of {BACKBONE}, with keys as in timm')
     parser.add_argument('--output', type=Path, required=True)
@@ -55,30 +60,35 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--amp', default='bf16')
     parser.add_argument('--workers', type=int, default=3, help='processes that load images, for each run')
+    parser.add_argument('--jobs', type=int, default=0, help='runs at the same time; 0 for all')
+    parser.add_argument('--set', dest='changes', action='append', default=[], help='key=value of every recipe')
+    return parser
+
+
+def main() -> int:
+    parser = parser_of_runs(__doc__)
     parser.add_argument('--train-split', default='train', choices=['train', 'fit'], help="'fit' measures on the held-out fifth")
     parser.add_argument('--runs', nargs='+', default=list(RUNS), choices=list(RUNS))
-    parser.add_argument('--set', dest='changes', action='append', default=[], help='key=value of every recipe')
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    running = {}
-    for name in options.runs:
-        log = open(options.output / f'{name}.log', 'w', encoding='utf-8')  # noqa: SIM115  (the process writes it)
-        running[name] = subprocess.Popen(command(name, options), stdout=log, stderr=subprocess.STDOUT)
-    failed = []
-    while running:
-        name = next(iter(running))
-        try:
-            status = running[name].wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            running[name] = running.pop(name)  # look at the next one
-            continue
-        del running[name]
-        if status:
-            failed.append(name)
-        else:
-            halve(options.output / name / 'model.safetensors')
-        print(f'{name} {"failed" if status else "done"}', flush=True)
-    return int(bool(failed))
+    commands = {name: command(name, RUNS[name], options) for name in options.runs}
+    return int(not side_by_side(commands, options.output, lambda name: halve(options.output / name / 'model.safetensors'), options.jobs))
+
+
+def side_by_side(commands: dict[str, list[str]], logs: Path, finish: Callable[[str], None], jobs: int = 0) -> bool:
+    """Run commands, `jobs` at the same time (0 for all), each with the log LOGS/NAME.log, and call `finish(name)` after each that
+    succeeds. Returns whether all do."""
+    def run(item: tuple[str, list[str]]) -> bool:
+        name, words = item
+        with open(logs / f'{name}.log', 'w', encoding='utf-8') as log:
+            succeeded = subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, check=False).returncode == 0
+        if succeeded:
+            finish(name)
+        print(f'{name} {"done" if succeeded else "failed"}', flush=True)
+        return succeeded
+
+    with ThreadPoolExecutor(jobs or len(commands) or 1) as pool:
+        return all(list(pool.map(run, commands.items())))
 
 
 def halve(path: Path) -> None:

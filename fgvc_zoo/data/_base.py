@@ -54,6 +54,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         seed: Seed of the transform's randomness.
 
     Attributes:
+        early_transform: Takes the place of `transform` in the first `early_epochs` epochs of training.
         name: Name of the layout, as in 'cub200:PATH'.
         split: The split.
         keys: The images' paths relative to the data set; the same on every machine.
@@ -95,6 +96,8 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         self.paths = [sample.path for sample in samples]
         self.targets = [sample.target for sample in samples]
         self._pixel_boxes = [sample.box for sample in samples]
+        self.early_transform: Callable[[Image.Image], Any] | None = None
+        self.early_epochs = 0
         self._cache: list[np.ndarray | ImageError] | None = None
         self._unreadable = torch.zeros(len(samples), dtype=torch.bool).share_memory_()  # worker processes share it
 
@@ -209,9 +212,10 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             return image, self.targets[index]
         if epoch is None:
             return self.transform(image), self.targets[index]
+        transform = self.early_transform if self.early_transform is not None and epoch < self.early_epochs else self.transform
         # repeat 0 does not enter the seed, so recorded runs reproduce
         with seeded(derive_seed(self.seed, epoch, index, *([repeat] if repeat else []))):
-            return self.transform(image), self.targets[index]
+            return transform(image), self.targets[index]
 
     def _check_training_classes(self, samples: list[Sample]) -> None:
         if len(self.class_names) == 1:

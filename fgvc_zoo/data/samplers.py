@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Sampler
 
 from fgvc_zoo._errors import UserError, check_range
@@ -29,6 +30,10 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         rank: This process, in [0, world).
         world: Number of processes.
 
+    Attributes:
+        class_vectors: A vector of each class (K, D), whose cosines are the classes' similarities, for samplers that use them; None or
+            zeros while they are not known. Set it before an epoch.
+
     Raises:
         UserError: There are fewer images than one step needs, or an argument is out of range.
     """
@@ -43,6 +48,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         self.per_rank = length // (batch_size * world) * batch_size
         self.epoch = 0
         self.start = 0
+        self.class_vectors: Tensor | None = None
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Set the epoch of the next iteration.
@@ -87,19 +93,25 @@ class BalancedSampler(EpochSampler):
         seed: Seed of the run.
         rank: This process, in [0, world).
         world: Number of processes.
+        similar_classes: The classes of a batch are drawn in groups of this many: one at random, and those most similar to it among the
+            classes with images left. 1, or no `class_vectors`, draws every class at random.
 
     Raises:
         UserError: The batch size is no multiple of `images_per_class`, or a batch needs more classes than there are.
     """
 
     def __init__(
-            self, targets: Sequence[int], batch_size: int, images_per_class: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+            self, targets: Sequence[int], batch_size: int, images_per_class: int, seed: int = 0, rank: int = 0, world: int = 1,
+            similar_classes: int = 1) -> None:
         super().__init__(len(targets), batch_size, seed, rank, world)
         check_range('images_per_class', images_per_class, 1)
+        check_range('similar_classes', similar_classes, 1)
         if batch_size % images_per_class:
             raise UserError(f'batch_size {batch_size} must be a multiple of images_per_class {images_per_class}')
         labels = torch.as_tensor(targets)
-        self.members = [members for label in labels.unique().tolist() for members in [(labels == label).nonzero()[:, 0]]]
+        self.classes = labels.unique()
+        self.similar_classes = similar_classes
+        self.members = [members for label in self.classes.tolist() for members in [(labels == label).nonzero()[:, 0]]]
         self.images_per_class = images_per_class
         self.classes_per_batch = batch_size // images_per_class
         if self.classes_per_batch > len(self.members):
@@ -108,6 +120,7 @@ class BalancedSampler(EpochSampler):
 
     def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
         batches = self.per_rank * self.world // (self.classes_per_batch * self.images_per_class)
+        similarity = self._similarity()
         groups: list[list[Tensor]] = [[] for _ in self.members]
         order: list[tuple[int, int]] = []
         occurrences: Counter[int] = Counter()
@@ -117,12 +130,34 @@ class BalancedSampler(EpochSampler):
                 for remaining, members in zip(groups, self.members, strict=True):
                     remaining.extend(self._split(members, generator))
                 left = torch.tensor([len(remaining) for remaining in groups])
-            drawn = torch.multinomial(left.float(), self.classes_per_batch, generator=generator).tolist()
+            drawn = self._draw(left.float(), similarity, generator)
             for index in torch.cat([groups[index].pop() for index in drawn]).tolist():
                 if batch % self.world == self.rank:
                     order.append((index, occurrences[index]))
                 occurrences[index] += 1
         return order
+
+    def _similarity(self) -> Tensor | None:
+        """Cosines between the classes that have images; None if every class is to be drawn at random."""
+        if self.similar_classes == 1 or self.class_vectors is None or not self.class_vectors.any():
+            return None
+        unit = F.normalize(self.class_vectors[self.classes].float(), dim=1)
+        return unit @ unit.T
+
+    def _draw(self, weights: Tensor, similarity: Tensor | None, generator: torch.Generator) -> list[int]:
+        """The classes of a batch, with probability proportional to `weights`."""
+        if similarity is None:
+            return torch.multinomial(weights, self.classes_per_batch, generator=generator).tolist()
+        drawn: list[int] = []
+        weights = weights.clone()
+        while len(drawn) < self.classes_per_batch:
+            first = torch.multinomial(weights, 1, generator=generator)
+            weights[first] = 0
+            count = min(self.similar_classes - 1, self.classes_per_batch - len(drawn) - 1)
+            nearest = similarity[first[0]].masked_fill(weights == 0, -2).topk(count).indices  # below every cosine
+            weights[nearest] = 0
+            drawn += [*first.tolist(), *nearest.tolist()]
+        return drawn
 
     def _split(self, members: Tensor, generator: torch.Generator) -> list[Tensor]:
         """Split a class's images into random groups of `images_per_class`."""

@@ -66,6 +66,41 @@ class MultiExcitation(nn.Module):
         return self.expand(hidden).sigmoid()
 
 
+class PositionPool(nn.Module):
+    """P weighted sums of a map over its positions, with a weight a channel and position: (B, C, h, w) -> (B, P, C).
+
+    The weights are a grid that is enlarged or reduced to the map's size, so a map may have any. They begin as the mean over positions.
+
+    Args:
+        channels: C.
+        count: P.
+        rows: Height of the grid.
+        columns: Width of the grid.
+    """
+
+    def __init__(
+            self,
+            channels: int,
+            count: int,
+            rows: int,
+            columns: int,
+            *,
+            device: torch.device | str | None = None,
+            dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((count, channels, rows, columns), 1 / (rows * columns), device=device, dtype=dtype))
+
+    def weights(self, height: int, width: int) -> Tensor:
+        """The weights of a map of height x width cells, (P, C, height, width)."""
+        scale = self.weight.shape[2] * self.weight.shape[3] / (height * width)  # keeps the sum over positions
+        return F.interpolate(self.weight, (height, width), mode='bilinear', align_corners=False) * scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        weights = self.weights(features.shape[2], features.shape[3]).to(features.dtype)
+        return torch.einsum('bcx,pcx->bpc', features.flatten(2), weights.flatten(2))
+
+
 class FlattenedMaps(nn.Module):
     """A map (B, C, height, width) times each of its excitations (B, P, C), flattened: (B, P, C * height * width).
 

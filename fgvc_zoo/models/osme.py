@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import check_choice, check_range
-from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, half_maximum_boxes
+from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, PositionPool, half_maximum_boxes
 from fgvc_zoo.models.base import Explanation, FineGrainedModel, Paper, Passes
 from fgvc_zoo.models.registry import Variant, register_method
 
-BRANCH_POOLS = ('avg', 'flatten')
+BRANCH_POOLS = ('avg', 'max', 'depthwise', 'flatten')
 
 
 class OSMEOutput(NamedTuple):
@@ -40,9 +40,12 @@ class OSME(FineGrainedModel):
         width: D, entries of a branch's feature vector.
         reduction: The excitations' bottleneck has C // reduction channels.
         branch_pool: How a weighted map m_p * U becomes a vector. 'avg': a linear layer on its mean over positions.
-            'flatten', as in the paper: a linear layer on all positions, which ties the model to one size of map (411
-            million parameters for ResNet-50 at 448 px).
-        map_size: Cells (height, width) of the map for 'flatten'; None for the map at the backbone's own input size.
+            'max': a linear layer on every position, then each entry's maximum over positions, so that a branch selects
+            regions. 'depthwise': a linear layer on a weighted sum over positions (see `PositionPool`). 'flatten', as in
+            the paper: a linear layer on all positions, which ties the model to one size of map (411 million parameters
+            for ResNet-50 at 448 px).
+        map_size: Cells (height, width) of the map for 'flatten', of the grid of weights for 'depthwise'; None for the
+            map at the backbone's own input size.
         shared: Arguments of `FineGrainedModel`.
 
     Raises:
@@ -70,6 +73,9 @@ class OSME(FineGrainedModel):
         rows, columns = map_size or self.backbone.map_size
         cells = rows * columns if branch_pool == 'flatten' else 1
         dd = self.like_backbone()
+        self.positions: nn.Module = nn.Identity()
+        if branch_pool == 'depthwise':
+            self.positions = PositionPool(self.num_features, num_attentions, rows, columns, **dd)
         self.excitation: nn.Module = MultiExcitation(self.num_features, num_attentions, reduction, **dd)
         self.flatten = FlattenedMaps(rows, columns)
         self.branches: nn.Module = ParallelLinear(num_attentions, self.num_features * cells, width, **dd)
@@ -80,7 +86,15 @@ class OSME(FineGrainedModel):
         excitations = self.excitation(squeezed)
         if self.branch_pool == 'flatten':
             return self.branches(self.flatten(features, excitations)), excitations
+        if self.branch_pool == 'max':
+            return self.position_features(features, excitations).amax(2), excitations
+        if self.branch_pool == 'depthwise':
+            return self.branches(self.positions(features) * excitations), excitations
         return self.branches(squeezed.unsqueeze(1) * excitations), excitations
+
+    def position_features(self, features: Tensor, excitations: Tensor) -> Tensor:
+        """Map (B, C, h, w), excitations (B, P, C) -> each branch's vector at each position (B, P, h * w, width)."""
+        return self.branches(features.flatten(2).transpose(1, 2).unsqueeze(1) * excitations.unsqueeze(2))
 
     def embed(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) -> the classifier's input (B, width), the sum of the branches' vectors."""
@@ -111,8 +125,9 @@ class OSME(FineGrainedModel):
     def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
         """Logits; what each branch contributes to the predicted class at each position, and the boxes of at least half of that.
 
-        With the excitations held, a branch's share of a logit is a weighted sum of m_p * U over positions and channels.
-        A map is that sum over channels, where positive: a class activation map per excitation, up to a factor.
+        With the excitations held, a branch's share of a logit is a sum over positions: of m_p * U weighted by channel, or
+        with 'max' of the entries that have their maximum there. A map is that share at each position, where positive: a
+        class activation map per excitation, up to a factor.
 
         Raises:
             UserError: The model has no classes.
@@ -120,18 +135,30 @@ class OSME(FineGrainedModel):
         features = self.forward_features(x)
         branches, excitations = self.branch_features(features)
         favoured = self.favoured_weights(branches.sum(1))
-        layers: Any = self.branches.layers
-        gain = torch.stack([favoured @ layer.weight.float() for layer in layers], 1)
-        gain = gain.unflatten(2, (features.shape[1], -1))  # (B, P, C, 1), or one weight a position
-        weighted = excitations.unsqueeze(3).float() * features.flatten(2).unsqueeze(1).float()
-        maps = (gain * weighted).sum(2).relu().unflatten(2, features.shape[2:])
+        shares = self._shares(features, excitations, favoured)
+        maps = shares.relu().unflatten(2, features.shape[2:])
         names = [f'excitation {index + 1}' for index in range(self.num_attentions)]
         explanation = Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), names, names)
         return self.classifier(self.drop(branches.sum(1))), explanation
 
+    def _shares(self, features: Tensor, excitations: Tensor, favoured: Tensor) -> Tensor:
+        """What each position adds to a weighted sum (B, width) of a branch's vector: (B, P, h * w) float32."""
+        if self.branch_pool == 'max':
+            values, place = self.position_features(features, excitations).float().max(2)
+            return torch.zeros_like(features.flatten(2)[:, :1], dtype=torch.float32).expand(-1, self.num_attentions, -1).scatter_add(
+                2, place, favoured.unsqueeze(1) * values)
+        layers: Any = self.branches.layers
+        gain = torch.stack([favoured @ layer.weight.float() for layer in layers], 1)
+        gain = gain.unflatten(2, (features.shape[1], -1))  # (B, P, C, 1), or one weight a position
+        if self.branch_pool == 'depthwise':
+            positions: Any = self.positions
+            gain = gain * positions.weights(*features.shape[2:]).flatten(2).float()
+        return (gain * excitations.unsqueeze(3).float() * features.flatten(2).unsqueeze(1).float()).sum(2)
+
     def _remove_head(self) -> None:
         super()._remove_head()
         self.excitation = nn.Identity()
+        self.positions = nn.Identity()
         self.branches = nn.Identity()
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fgvc_zoo._errors import check_range
 from fgvc_zoo.layers import AttentionMaps, attention_embedding, crop_boxes, mean_prediction, object_box
@@ -45,6 +46,8 @@ class TwoPassModel(FineGrainedModel):
             classifier's gradients are large: SGD at 0.01 diverges, 0.001 or the recipe's rate for the classifier does
             not.
         attention_drop_rate: Share of the attention maps that are dropped whole in training, in [0, 1).
+        pass_size: Side in pixels of what the network sees in both passes; 0 for that of the images. The first pass sees the
+            images reduced to it, the object is cut from the images as they are: a sharp crop at the cost of small inputs.
         shared: Arguments of `FineGrainedModel`.
 
     Raises:
@@ -62,6 +65,7 @@ class TwoPassModel(FineGrainedModel):
             connected: bool = False,
             feature_scale: float = 100.0,
             attention_drop_rate: float = 0.0,
+            pass_size: int = 0,
             **shared: Any,
     ) -> None:
         check_range('num_maps', num_maps, 1)
@@ -69,16 +73,24 @@ class TwoPassModel(FineGrainedModel):
         check_range('refine_padding', refine_padding, 0)
         check_range('feature_scale', feature_scale, 0, exclude=(0,))
         check_range('attention_drop_rate', attention_drop_rate, 0, 1, exclude=(1,))
+        check_range('pass_size', pass_size, 0)
         super().__init__(**shared)
         self.add_classifier(num_maps * self.num_features)
         self.num_maps = num_maps
         self.refine = refine
+        self.pass_size = pass_size
         self.refine_threshold = refine_threshold
         self.refine_padding = refine_padding
         self.connected = connected
         self.feature_scale = feature_scale
         self.attention: nn.Module = AttentionMaps(self.num_features, num_maps, **self.like_backbone())
         self.attention_drop = nn.Dropout2d(attention_drop_rate)
+
+    def view(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W) as the network sees them: reduced to `pass_size`, or as they are."""
+        if self.pass_size == 0:
+            return x
+        return F.interpolate(x, (self.pass_size, self.pass_size), mode='area')
 
     def object_box(self, attention: Tensor, height: int, width: int) -> Tensor:
         """Attention maps (B, M, h, w) of images of height x width pixels -> the attended object (B, 4), unit xyxy
@@ -97,16 +109,16 @@ class TwoPassModel(FineGrainedModel):
         return self.embed_parts(features)[0]
 
     def forward_parts(self, x: Tensor) -> PassOutput:
-        """One pass over images (B, in_chans, H, W), with what the losses need."""
+        """One pass over what the network sees (B, in_chans, H, W), with what the losses need."""
         head_input, embedding, attention = self.embed_parts(self.forward_features(x))
         return PassOutput(self.classifier(self.drop(head_input)), embedding, attention)
 
     def two_passes(self, x: Tensor) -> tuple[PassOutput, Tensor, Tensor]:
         """Images (B, in_chans, H, W) -> the pass over the whole images, logits of their attended objects, the objects'
         boxes (B, 4)."""
-        raw = self.forward_parts(x)
+        raw = self.forward_parts(self.view(x))
         boxes = self.object_box(raw.attention, x.shape[2], x.shape[3])
-        refined = self.forward_parts(crop_boxes(x, boxes, x.shape[2], x.shape[3]))
+        refined = self.forward_parts(self.view(crop_boxes(x, boxes, x.shape[2], x.shape[3])))
         return raw, refined.logits, boxes
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +127,7 @@ class TwoPassModel(FineGrainedModel):
         In eval mode with `refine`, the log of the mean of both passes' probabilities; their softmax is that mean.
         """
         if self.training or not self.refine or self.num_classes == 0 or self.global_pool == '':
-            return self.forward_head(self.forward_features(x))
+            return self.forward_head(self.forward_features(self.view(x)))
         raw, refined, _ = self.two_passes(x)
         return mean_prediction([raw.logits, refined])
 
@@ -129,7 +141,7 @@ class TwoPassModel(FineGrainedModel):
     @torch.no_grad()
     def explain(self, x: Tensor) -> Explanation:
         """The attention maps of the first pass, their mean, and the box of the second."""
-        attention = self.attention(self.forward_features(x))
+        attention = self.attention(self.forward_features(self.view(x)))
         return self._explanation(attention, self.object_box(attention, x.shape[2], x.shape[3]))
 
     @torch.jit.ignore
@@ -139,7 +151,7 @@ class TwoPassModel(FineGrainedModel):
         if self.refine:
             raw, refined, boxes = self.two_passes(x)
             return mean_prediction([raw.logits, refined]), self._explanation(raw.attention, boxes)
-        raw = self.forward_parts(x)
+        raw = self.forward_parts(self.view(x))
         return raw.logits, self._explanation(raw.attention, self.object_box(raw.attention, x.shape[2], x.shape[3]))
 
     def _explanation(self, attention: Tensor, boxes: Tensor) -> Explanation:

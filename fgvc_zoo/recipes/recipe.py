@@ -21,7 +21,8 @@ _RANGES: dict[str, tuple[Any, ...]] = dict(
     input_size=(16, 4096), crop_pct=(0, 1, (0,)), epochs=(1, 100_000), batch_size=(1, 100_000), images_per_class=(1, 100_000),
     lr=(0, inf, (0,)), weight_decay=(0, inf), momentum=(0, 1, (1,)), layer_decay=(0, 1, (0,)), frozen_below=(0, 1), frozen_epochs=(0, inf),
     head_lr_scale=(0, inf, (0,)), new_lr_scale=(0, inf, (0,)), warmup_epochs=(0, inf), decay_epochs=(0, inf, (0,)), decay_rate=(0, 1, (0,)),
-    min_lr=(0, 1), smoothing=(0, 1, (1,)), ema_decay=(0, 1, (0, 1)), clip_grad=(0, inf, (0,)))
+    min_lr=(0, 1), early_epochs=(0, inf), early_scale=(0, 1, (0,)), similar_classes=(1, 100_000), smoothing=(0, 1, (1,)),
+    ema_decay=(0, 1, (0, 1)), clip_grad=(0, inf, (0,)))
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Recipe:
         epochs: Passes over the training split.
         batch_size: Images a step and process; the last short batch of an epoch is dropped.
         images_per_class: Images of each class in a batch, for losses over pairs; null draws images whatever their class.
+        similar_classes: With `images_per_class`, the classes of a batch are drawn in groups of this many that the classifier finds
+            similar, so that pairs of different classes are hard; 1 draws every class alone.
+        early_epochs: The first so many epochs see smaller images, which makes them faster.
+        early_scale: Side of those images as a fraction of the input's, in (0, 1]; rounded to a multiple of 32 pixels.
         optimizer: timm optimizer name.
         lr: Peak learning rate of the backbone's last layers.
         weight_decay: Weight decay.
@@ -73,6 +78,9 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 32
     images_per_class: int | None = None
+    similar_classes: int = 1
+    early_epochs: int = 0
+    early_scale: float = 0.7
     optimizer: str = 'sgd'
     lr: float = 0.01
     weight_decay: float = 1e-4
@@ -102,6 +110,8 @@ class Recipe:
                 check_range(f'recipe {self.name}: {item.name}', value, *_RANGES[item.name])
         check_choice(f'recipe {self.name}: schedule', self.schedule, SCHEDULES)
         check_choice(f'recipe {self.name}: optimizer', self.optimizer.lower(), [str(name) for name in list_optimizers()])
+        if self.similar_classes > 1 and self.images_per_class is None:
+            raise UserError(f'recipe {self.name}: similar_classes needs images_per_class, which says how many images a class brings')
         if self.crop_mode is not None:
             check_choice(f'recipe {self.name}: crop_mode', self.crop_mode, CROP_MODES)
 

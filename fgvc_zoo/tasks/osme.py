@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo._errors import check_choice
+from fgvc_zoo._errors import check_choice, check_range
 from fgvc_zoo.losses import mamc_loss
 from fgvc_zoo.losses.mamc import NORMALIZATIONS
 from fgvc_zoo.models.osme import OSME
@@ -33,6 +33,8 @@ class OSMETask(MethodTask):
         normalization: What each term's sum is divided by (see `mamc_loss`). With the paper's 'per_pair' the constraint grows with the
             batch and becomes much larger than the cross-entropy, and the lengths of the feature vectors can diverge. 'per_positive'
             keeps both terms at one scale.
+        feature_length: The constraint sees the branches' vectors with this length, which bounds their inner products; null leaves them
+            as they are, as in the paper.
 
     Raises:
         UserError: The model is not an OSME with classes, or an option is out of range.
@@ -47,15 +49,22 @@ class OSMETask(MethodTask):
             smoothing: float = 0.0,
             mamc_weight: float = 0.5,
             normalization: str = 'per_positive',
+            feature_length: float | None = None,
     ) -> None:
+        if feature_length is not None:
+            check_range('feature_length', feature_length, 0, exclude=(0,))
         check_choice('normalization', normalization, NORMALIZATIONS)
         super().__init__(model, smoothing)
         self.mamc_weight = mamc_weight
         self.normalization = normalization
+        self.feature_length = feature_length
 
     def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         branches = self.trainable_module.forward_parts(images)
-        terms = mamc_loss(gather_with_gradient(branches.features), gather(targets), self.normalization)
+        vectors = branches.features
+        if self.feature_length is not None:
+            vectors = self.feature_length * F.normalize(vectors.float(), dim=2)
+        terms = mamc_loss(gather_with_gradient(vectors), gather(targets), self.normalization)
         ce = self.criterion(branches.logits, targets)
         loss = ce + self.mamc_weight * (terms.sasc + terms.sadc + terms.dasc)
         return loss, branches.logits, dict(ce=ce, **terms._asdict())

@@ -63,14 +63,15 @@ class WSBANTask(CenterTask):
     def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
         model = self.trainable_module
         height, width = images.shape[2:]
+        view = model.view(images)
         # The whole image learns from the part's answer, so the part comes first, and the box that cuts it from a pass without gradients.
         with torch.no_grad(), fixed_statistics(model):
-            boxes = model.object_box(model.attention(model.forward_features(images)), height, width)
-            crops = crop_boxes(images, boxes, height, width)
+            boxes = model.object_box(model.attention(model.forward_features(view)), height, width)
+            crops = model.view(crop_boxes(images, boxes, height, width))
         part = model.forward_parts(crops).logits
         loss, part = self.criterion(part, targets), part.detach()
         yield LossPart(loss / 2, dict(part=loss))
-        raw = model.forward_parts(images)
+        raw = model.forward_parts(view)
         components = dict(raw=self.criterion(raw.logits, targets), center=self.center_loss(raw.embedding, targets))
         loss = components['raw'] / 2 + self.center_weight * components['center']
         if self.distillation_weight > 0:

@@ -57,11 +57,12 @@ class WSDANTask(CenterTask):
 
     def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
         model = self.trainable_module
-        raw = model.forward_parts(images)
+        view = model.view(images)
+        raw = model.forward_parts(view)
         attention = raw.attention.detach()
         # the random choices use torch's global generator, which the trainer seeds before every step
-        crops = attention_crop(images, attention, None, self.crop_threshold, self.crop_padding)
-        drops = attention_drop(images, attention, None, self.drop_threshold)
+        crops = model.view(attention_crop(images, attention, None, self.crop_threshold, self.crop_padding))
+        drops = attention_drop(view, attention, None, self.drop_threshold)
         loss, center = self.criterion(raw.logits, targets), self.center_loss(raw.embedding, targets)
         output = raw.logits.detach()
         del raw  # the loss holds the graph until backward

@@ -12,13 +12,14 @@ from timm.models import group_parameters
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.task import TrainingTask
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, first_line, nearest
 from fgvc_zoo._transfer import check_reachable
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
+from fgvc_zoo.data.transforms import Transform
 from fgvc_zoo.loading import TimmModel, create_model, load_model
 from fgvc_zoo.models import FineGrainedModel, find_method
 from fgvc_zoo.models.backbone import check_weights_fit, weights_overlay
@@ -201,19 +202,50 @@ def _origin(model: TimmModel, name: str) -> str:
 
 
 def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split with the recipe's augmentation, at the input size of `cfg`, the model's pretrained_cfg.
+    """The training split with the recipe's augmentation, at the input size of `cfg`, the model's pretrained_cfg, and smaller in the
+    recipe's early epochs.
 
     Its randomness is a function of the seed and of the sampler's key.
+
+    Raises:
+        UserError: The model is tied to one input size and the recipe has early epochs, or the data cannot be used.
     """
-    transform = train_transform(cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
-    return open_dataset(data, split, transform=transform, seed=seed)
+    def at(size: int) -> Transform:
+        return train_transform(size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
+
+    side = cfg['input_size'][-1]
+    dataset = open_dataset(data, split, transform=at(side), seed=seed)
+    if recipe.early_epochs > 0:
+        if cfg.get('fixed_input_size'):
+            raise UserError(f"'{cfg['architecture']}' takes one input size, so early_epochs must be 0, not {recipe.early_epochs}")
+        dataset.early_epochs, dataset.early_transform = recipe.early_epochs, at(early_side(side, recipe.early_scale))
+    return dataset
+
+
+def early_side(side: int, scale: float) -> int:
+    """Side in pixels of the images in the early epochs: about `side` * `scale`, a multiple of 32, which most backbones reduce by."""
+    return min(side, max(32, round(side * scale / 32) * 32))
 
 
 def train_sampler(dataset: ImageDataset, recipe: Recipe, seed: int, rank: int, world: int) -> EpochSampler:
     """The order of the training images: shuffled, or in balanced batches where the recipe sets `images_per_class`."""
     if recipe.images_per_class is None:
         return EpochSampler(len(dataset), batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
-    return BalancedSampler(dataset.targets, recipe.batch_size, recipe.images_per_class, seed=seed, rank=rank, world=world)
+    return BalancedSampler(
+        dataset.targets, recipe.batch_size, recipe.images_per_class, seed=seed, rank=rank, world=world,
+        similar_classes=recipe.similar_classes)
+
+
+def class_vectors(model: TimmModel) -> Tensor:
+    """What tells how similar a model finds its classes: the classifier's weights of each, (K, D) float32 on the CPU.
+
+    Raises:
+        UserError: The classifier is not one layer.
+    """
+    weight = getattr(model.get_classifier(), 'weight', None)
+    if not isinstance(weight, Tensor):
+        raise UserError(f"the classifier of '{model.pretrained_cfg['architecture']}' is not one layer, so similar_classes must be 1")
+    return weight.detach().float().cpu().flatten(1).clone()
 
 
 def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:

@@ -43,6 +43,7 @@ from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.setup import (
     build_model,
+    class_vectors,
     parameter_groups,
     schedule,
     train_dataset,
@@ -145,7 +146,7 @@ class _Run:
             model=self.model.state_dict(), ema=self.ema.module.state_dict() if self.ema else None,
             optimizer=self.optimizer.state_dict(), task=self.task.get_task_state(),
             scaler=self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
-            meters=asdict(self.meters), history=self.history.rows))
+            meters=asdict(self.meters), history=self.history.rows, class_vectors=self.sampler.class_vectors))
 
     def _load(self) -> None:
         state = load_checkpoint(self.folder)
@@ -167,6 +168,7 @@ class _Run:
         if self.accelerator.scaler and state['scaler']:
             self.accelerator.scaler.load_state_dict(state['scaler'])
         self.epoch, self.step_in_epoch, self.seconds = state['epoch'], state['step_in_epoch'], state['seconds']
+        self.sampler.class_vectors = state.get('class_vectors')  # older checkpoints have none
         self.meters = Meters(**state['meters'])
         self.history = History(self.folder, state['history'])
 
@@ -231,6 +233,8 @@ class _Run:
         self._train_backbone(True)  # train_mode would take a backbone that waits for one that is never trained
         train_mode(self.prepared, self.model, self.recipe)
         self._train_backbone(self.epoch >= recipe.frozen_epochs)
+        if self.step_in_epoch == 0 and recipe.similar_classes > 1:  # an epoch that is resumed has those it began with
+            self.sampler.class_vectors = class_vectors(self.model)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
         begun = saved = time.monotonic()
         before = self.meters.seconds

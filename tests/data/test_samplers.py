@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.data import BalancedSampler, EpochSampler
@@ -144,3 +145,59 @@ def test_balanced_order_is_a_function_of_seed_and_epoch_and_can_start_in_the_mid
 def test_impossible_balanced_batches(batch_size: int, images_per_class: int, words: str) -> None:
     with pytest.raises(UserError, match=words):
         BalancedSampler([label for label in range(4) for _ in range(9)], batch_size, images_per_class)
+
+
+def similar_sampler(vectors: torch.Tensor | None, targets: list[int], batch_size: int = 8, **args: int) -> BalancedSampler:
+    sampler = BalancedSampler(targets, batch_size, 2, similar_classes=4, **args)
+    sampler.class_vectors = vectors
+    return sampler
+
+
+def test_similar_classes_come_together() -> None:
+    """Four families of four classes each: while a family has all of its classes left, they fill a batch of four."""
+    targets = [label for label in range(16) for _ in range(8)]
+    family = torch.arange(16) % 4
+    vectors = torch.eye(4)[family] + 0.01 * torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    keys = epoch_of(similar_sampler(vectors, targets), 0)
+    families = [{int(family[targets[index]]) for _, index, _ in keys[start:start + 8]} for start in range(0, len(keys), 8)]
+    assert len(keys) == 128 and all(len(found) == 1 for found in families)
+    assert {min(found) for found in families} == {0, 1, 2, 3}
+    assert Counter(index for _, index, _ in keys) == Counter(range(128))  # and every image is seen once
+
+
+def test_the_nearest_classes_that_are_left_join_the_one_that_was_drawn() -> None:
+    """Against a loop: of every four classes of a batch, the last three are the nearest to the first among those not yet drawn."""
+    targets = [label for label in range(20) for _ in range(4)]
+    vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    sampler = similar_sampler(vectors, targets, batch_size=16)
+    keys = epoch_of(sampler, 0)
+    cosine = torch.nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=2)
+    classes = [targets[index] for _, index, _ in keys[:16:2]]  # two images each
+    for start in (0, 4):
+        first = classes[start]
+        others = [label for label in range(20) if label not in classes[:start + 1]]
+        nearest = sorted(others, key=lambda label: -cosine[first, label].item())[:3]
+        assert classes[start + 1:start + 4] == nearest
+
+
+@pytest.mark.parametrize('vectors', [None, torch.zeros(8, 3)])
+def test_classes_that_are_not_known_yet_are_drawn_at_random(vectors: torch.Tensor | None) -> None:
+    targets = [label for label in range(8) for _ in range(8)]
+    assert epoch_of(similar_sampler(vectors, targets), 3) == epoch_of(BalancedSampler(targets, 8, 2), 3)
+
+
+def test_similar_batches_are_shared_by_processes_and_start_in_the_middle() -> None:
+    targets = [label for label in range(12) for _ in range(8)]
+    vectors = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
+    whole = epoch_of(similar_sampler(vectors, targets), 1)
+    first, second = (epoch_of(similar_sampler(vectors, targets, rank=rank, world=2), 1) for rank in range(2))
+    pairs = zip(range(0, len(first), 8), range(0, len(second), 8), strict=True)
+    assert [key for a, b in pairs for key in first[a:a + 8] + second[b:b + 8]] == whole
+    assert epoch_of(similar_sampler(vectors, targets), 1, 24) == whole[24:]
+
+
+def test_a_class_without_images_is_never_drawn() -> None:
+    targets = [label for label in (0, 1, 2, 4, 5, 6) for _ in range(4)]  # class 3 has none
+    vectors = torch.randn(7, 3, generator=torch.Generator().manual_seed(3))
+    sampler = similar_sampler(vectors, targets)
+    assert {targets[index] for epoch in range(4) for _, index, _ in epoch_of(sampler, epoch)} == {0, 1, 2, 4, 5, 6}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fgvc_zoo import UserError
-from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear
+from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, PositionPool
 
 
 def test_parallel_linear_is_one_linear_layer_a_row():
@@ -67,3 +67,34 @@ def test_flattened_maps_are_weighed_channel_by_channel_and_of_one_size():
             torch.testing.assert_close(computed[b, p], torch.cat([excitations[b, p, c] * maps[b, c].flatten() for c in range(3)]))
     with pytest.raises(UserError, match='2x4 cells and the input gives one of 4x2'):
         FlattenedMaps(2, 4)(maps.transpose(2, 3), excitations)
+
+
+def test_positions_are_weighed_channel_by_channel():
+    torch.manual_seed(0)
+    module = PositionPool(3, 2, 2, 4).double()
+    torch.nn.init.normal_(module.weight)
+    maps = torch.randn(2, 3, 2, 4, dtype=torch.double)
+    computed = module(maps)
+    for b in range(2):
+        for p in range(2):
+            for c in range(3):
+                total = sum(module.weight[p, c, i, j] * maps[b, c, i, j] for i in range(2) for j in range(4))
+                torch.testing.assert_close(computed[b, p, c], total)
+    assert torch.autograd.gradcheck(lambda maps, weight: torch.func.functional_call(module, dict(weight=weight), maps),
+                                    (maps.requires_grad_(), module.weight))
+
+
+@pytest.mark.parametrize('size', [(7, 7), (14, 14), (5, 9)])
+def test_positions_begin_as_the_mean_over_a_map_of_any_size(size):
+    maps = torch.randn(2, 3, *size)
+    computed = PositionPool(3, 2, 7, 7)(maps)
+    torch.testing.assert_close(computed, maps.mean((2, 3)).unsqueeze(1).expand(-1, 2, -1))
+
+
+def test_the_grid_of_positions_is_laid_over_a_larger_map():
+    module = PositionPool(1, 1, 2, 2)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    weights = module.weights(4, 4)[0, 0]
+    torch.testing.assert_close(weights.sum(), torch.tensor(10.0))
+    torch.testing.assert_close(torch.stack([weights[0, 0], weights[0, 3], weights[3, 0], weights[3, 3]]), torch.tensor([1.0, 2, 3, 4]) / 4)

@@ -8,12 +8,15 @@ import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.layers import attention_box
 
-POOLS = ['avg', 'flatten']
+POOLS = ['avg', 'max', 'depthwise', 'flatten']
 
 
 def make(backbone='test_resnet', **args):
     torch.manual_seed(0)
-    return timm.create_model('osme', backbone=backbone, **{**dict(num_classes=5, width=6, reduction=4, map_size=(2, 3)), **args}).eval()
+    model = timm.create_model('osme', backbone=backbone, **{**dict(num_classes=5, width=6, reduction=4, map_size=(2, 3)), **args}).eval()
+    if model.branch_pool == 'depthwise':
+        torch.nn.init.normal_(model.positions.weight, std=0.3)  # it begins as the mean
+    return model
 
 
 @pytest.fixture
@@ -22,14 +25,20 @@ def images():
 
 
 def naive_branches(model, features):
-    """f_p from W3_p, the weighted map and, for 'avg', its mean, in the order of the formula: weigh first, pool then."""
+    """f_p from W3_p and the weighted map, in the order of the formula: weigh first, pool then."""
     squeezed = torch.stack([torch.stack([channel.sum() / channel.numel() for channel in image]) for image in features])
     excitations = model.excitation(squeezed)
     result = []
     for image, weights in zip(features, excitations, strict=True):
         rows = []
-        for m, layer in zip(weights, model.branches.layers, strict=True):
+        for p, (m, layer) in enumerate(zip(weights, model.branches.layers, strict=True)):
             weighted = torch.stack([m[c] * image[c] for c in range(len(image))])
+            if model.branch_pool == 'max':
+                positions = [layer.weight @ weighted[:, i, j] + layer.bias for i in range(image.shape[1]) for j in range(image.shape[2])]
+                rows.append(torch.stack(positions).amax(0))
+                continue
+            if model.branch_pool == 'depthwise':
+                weighted = weighted * model.positions.weight[p] * image[0].numel()
             vector = weighted.flatten() if model.branch_pool == 'flatten' else weighted.flatten(1).mean(1)
             rows.append(layer.weight @ vector + layer.bias)
         result.append(torch.stack(rows))
@@ -75,14 +84,19 @@ def test_maps_are_contributions_to_the_predicted_class(images, branch_pool):
         features = model.forward_features(images)
         _, excitations = model.branch_features(features)
     weighted = (features.unsqueeze(1) * excitations[..., None, None]).requires_grad_()
-    vectors = weighted.flatten(2) if branch_pool == 'flatten' else weighted.mean((3, 4))
-    logits = model.classifier(model.branches(vectors).sum(1))
+    if branch_pool == 'max':
+        branches = model.branches(weighted.flatten(3).transpose(2, 3)).amax(2)
+    elif branch_pool == 'depthwise':
+        branches = model.branches((weighted * model.positions.weight).sum((3, 4)))
+    else:
+        branches = model.branches(weighted.flatten(2) if branch_pool == 'flatten' else weighted.mean((3, 4)))
+    logits = model.classifier(branches.sum(1))
     predicted = logits.argmax(1)
     favour = logits.gather(1, predicted[:, None])[:, 0] - logits.mean(1)
     gradient, = torch.autograd.grad(favour.sum(), weighted)
     contribution = (gradient * weighted).sum(2).detach()
     torch.testing.assert_close(contribution.sum((1, 2, 3)), favour.detach())  # nothing is left out
-    cells = 1 if branch_pool == 'flatten' else contribution[0, 0].numel()
+    cells = contribution[0, 0].numel() if branch_pool == 'avg' else 1
     explanation = model.explain(images)
     assert (explanation.maps > 0).any()
     torch.testing.assert_close(explanation.maps, cells * contribution.relu(), rtol=1e-4, atol=1e-5)
@@ -97,9 +111,10 @@ def test_explain_without_a_classifier_says_so(images):
         make(num_classes=0).explain(images)
 
 
-def test_average_branches_take_any_size_and_flattened_ones_say_which(images):
+def test_branches_take_any_size_and_flattened_ones_say_which(images):
     taller = torch.randn(2, 3, 96, 96)
-    assert make()(taller).shape == (2, 5)
+    for branch_pool in ('avg', 'max', 'depthwise'):
+        assert make(branch_pool=branch_pool)(taller).shape == (2, 5)
     model = make(branch_pool='flatten')
     assert model.branches.layers[0].in_features == model.num_features * 2 * 3
     assert model(images).shape == (2, 5)
@@ -117,7 +132,7 @@ def test_flattened_branches_are_as_large_as_the_paper_makes_them():
     assert round(model.branches.layers[0].weight.numel() / 1e6) == 411
 
 
-@pytest.mark.parametrize('branch_pool', ['avg', 'flatten'])
+@pytest.mark.parametrize('branch_pool', POOLS)
 def test_scripts_traces_and_exports(images, branch_pool):
     model = make(branch_pool=branch_pool)
     with torch.no_grad():

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / 'benchmarks/accuracy/train_cub200.py'
 # as in the run.json of the plain baseline
 BASELINE = dict(
     task_args={}, model_args={}, input_size=448, crop_pct=0.875, crop_mode='center', epochs=8, batch_size=32, images_per_class=None,
+    similar_classes=1, early_epochs=0, early_scale=0.7,
     optimizer='sgd', lr=0.01, weight_decay=1e-4, momentum=0.9, layer_decay=0.9, frozen_below=0.3, frozen_epochs=0, freeze_bn=True,
     head_lr_scale=10, new_lr_scale=1, warmup_epochs=1, schedule='cosine', min_lr=0.01, smoothing=0.1, ema_decay=0.99, clip_grad=None,
     augmentation=dict(
@@ -35,7 +36,7 @@ RECORDED = {
         task_args=dict(margin=0.05, ranking_weight=5, plain_weight=1, hidden=512, hidden_drop=0.5, drop=0.5, normalize=True)),
     'osme': dict(
         images_per_class=2, head_lr_scale=30, new_lr_scale=4, clip_grad=5,
-        task_args=dict(mamc_weight=0.2, normalization='per_positive')),
+        task_args=dict(mamc_weight=0.2, normalization='per_positive', feature_length=None)),
     'racnn': dict(
         model_args=dict(joint='mean', proposal_channels=32, crop_size=320), new_lr_scale=10,
         augmentation={**BASELINE['augmentation'], 'scale': (0.6, 1.0)},

@@ -42,6 +42,18 @@ def test_loss_is_cross_entropy_plus_the_weighted_terms(batch, normalization):
     torch.testing.assert_close(result['output'], parts.logits)
 
 
+def test_the_constraint_can_see_vectors_of_one_length(batch):
+    images, targets = batch
+    model, task = make(mamc_weight=0.3, feature_length=4)
+    task.eval()
+    parts = model.forward_parts(images)
+    vectors = torch.stack([torch.stack([4 * vector / vector.square().sum().sqrt() for vector in image]) for image in parts.features])
+    terms = mamc_loss(vectors, targets)
+    result = task(images, targets)
+    torch.testing.assert_close(result['sasc'], terms.sasc)
+    torch.testing.assert_close(result['loss'], F.cross_entropy(parts.logits, targets) + 0.3 * sum(terms))
+
+
 def test_every_parameter_learns(batch):
     model, task = make()
     task(*batch)['loss'].backward()

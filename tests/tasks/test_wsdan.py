@@ -43,6 +43,23 @@ def test_loss_is_the_mean_of_three_cross_entropies_plus_the_centre_loss(batch):
     torch.testing.assert_close(result['center'], torch.tensor(1.0))
 
 
+def test_a_sharp_pass_is_cut_from_the_large_images_and_dropped_from_the_small_ones():
+    images, targets = torch.randn(4, 3, 128, 128, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 1])
+    torch.manual_seed(0)
+    model = timm.create_model('wsdan', backbone='test_resnet', num_classes=3, num_maps=4, pass_size=64)
+    task = create_task('wsdan', model).eval()
+    torch.manual_seed(5)
+    result = task(images, targets)
+
+    torch.manual_seed(5)
+    small = F.avg_pool2d(images, 2)
+    raw = model.forward_parts(small)
+    crops = F.avg_pool2d(attention_crop(images, raw.attention, None, (0.4, 0.6), 0.1), 2)
+    drops = attention_drop(small, raw.attention, None, (0.2, 0.5))
+    for name, logits in dict(raw=raw.logits, crop=model.forward_parts(crops).logits, drop=model.forward_parts(drops).logits).items():
+        torch.testing.assert_close(result[name], F.cross_entropy(logits, targets), rtol=1e-4, atol=1e-5)
+
+
 def test_centres_move_by_beta_in_training_only(batch):
     images, targets = batch
     model, task = make(center_beta=0.25)

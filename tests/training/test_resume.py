@@ -127,6 +127,35 @@ def test_papers_settings_resume_equal(photos, tmp_path, monkeypatch):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_similar_classes_resume_equal_in_the_middle_of_an_epoch(photos, tmp_path, monkeypatch):
+    """The order of an epoch depends on the classifier that it began with, which an interrupted epoch no longer has."""
+    settings = recipe(
+        'apinet', epochs=3, batch_size=4, images_per_class=2, similar_classes=2, early_epochs=1,
+        **{'model_args.backbone': 'test_resnet', 'lr': 0.05})
+    cuts: list[int] = []
+
+    class Cut(Exception):
+        pass
+
+    step = trainer._Run._step
+
+    def step_and_cut(run, images, targets, number):
+        if number in (10, 17) and number not in cuts:  # in the middle of the second and third epoch of seven steps
+            cuts.append(number)
+            run._save()
+            raise Cut
+        return step(run, images, targets, number)
+
+    train(config(photos, tmp_path / 'whole', recipe=settings, model='apinet'))
+    monkeypatch.setattr(trainer._Run, '_step', step_and_cut)
+    for resume in (False, True):
+        with pytest.raises(Cut):
+            train(config(photos, tmp_path / 'cut', recipe=settings, model='apinet', resume=resume))
+    train(config(photos, tmp_path / 'cut', recipe=settings, model='apinet', resume=True))
+    expected, found = load_file(tmp_path / 'whole/model.safetensors'), load_file(tmp_path / 'cut/model.safetensors')
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def _age(folder):
     path = folder / 'checkpoint.safetensors'
     return path.stat().st_mtime_ns if path.exists() else None

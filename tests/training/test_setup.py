@@ -2,21 +2,45 @@
 
 import math
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from timm.optim import create_optimizer_v2
 from torch import nn
 
 import fgvc_zoo  # noqa: F401
+from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.setup import build_model, parameter_groups, schedule, train_mode, trained_backbone
+from fgvc_zoo.training.setup import (
+    build_model,
+    class_vectors,
+    early_side,
+    parameter_groups,
+    schedule,
+    train_dataset,
+    train_mode,
+    trained_backbone,
+)
 
 # every method over the backbones of the papers
 PAPER_MODELS = [
     'wsdan_inception_v3', 'wsdan_resnet50', 'wsdan_resnet101', 'wsban_inception_v3', 'wsban_resnet50', 'apinet_resnet50',
     'apinet_resnet101', 'apinet_densenet161', 'osme_resnet50', 'osme_resnet101', 'racnn_vgg19', 'racnn_resnet50']
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    """Two classes of two noisy pictures."""
+    root = tmp_path_factory.mktemp('photos')
+    generator = np.random.default_rng(0)
+    for label in ('red', 'green'):
+        (root / 'train' / label).mkdir(parents=True)
+        for index in range(2):
+            Image.fromarray(generator.integers(0, 255, (64, 80, 3)).astype('uint8')).save(root / 'train' / label / f'{index}.png')
+    return root
 
 
 @pytest.mark.parametrize('name', PAPER_MODELS)
@@ -108,3 +132,34 @@ def test_the_backbone_that_is_trained():
     found = trained_backbone(model)
     assert 0 < len(found) < len(list(model.backbone.parameters()))
     assert {id(parameter) for parameter in found} == scales & {id(parameter) for parameter in model.backbone.parameters()}
+
+
+def test_early_epochs_see_smaller_images_and_every_epoch_its_own_crop(photos):
+    recipe = load_recipe('baseline').replace(early_epochs=2, early_scale=0.7)
+    cfg = timm.get_pretrained_cfg('test_resnet').to_dict()
+    dataset = train_dataset(f'folder:{photos}', 'train', recipe, {**cfg, 'input_size': (3, 224, 224)}, seed=0)
+    assert [dataset[epoch, 0, 0][0].shape[-1] for epoch in range(4)] == [160, 160, 224, 224]
+    assert torch.equal(dataset[2, 0, 0][0], train_dataset(
+        f'folder:{photos}', 'train', recipe.replace(early_epochs=0), {**cfg, 'input_size': (3, 224, 224)}, seed=0)[2, 0, 0][0])
+
+
+@pytest.mark.parametrize(('side', 'scale', 'early'), [
+    (224, 0.7, 160), (448, 0.7, 320), (448, 1.0, 448), (96, 0.1, 32), (32, 0.5, 32), (16, 0.5, 16), (100, 1.0, 96)])
+def test_early_images_are_a_multiple_of_32_and_never_larger_than_the_others(side, scale, early):
+    assert early_side(side, scale) == early
+
+
+def test_early_epochs_need_a_model_that_takes_several_sizes(photos):
+    cfg = timm.get_pretrained_cfg('vit_tiny_patch16_224').to_dict()
+    with pytest.raises(UserError, match='takes one input size, so early_epochs must be 0, not 1'):
+        train_dataset(f'folder:{photos}', 'train', load_recipe('baseline').replace(early_epochs=1), cfg, seed=0)
+
+
+def test_the_rows_of_the_classifier_tell_similar_classes():
+    model = timm.create_model('test_resnet', num_classes=4)
+    vectors = class_vectors(model)
+    assert torch.equal(vectors, model.fc.weight) and not vectors.requires_grad
+    vectors.zero_()
+    assert model.fc.weight.any()  # a copy
+    with pytest.raises(UserError, match='is not one layer, so similar_classes must be 1'):
+        class_vectors(timm.create_model('test_resnet', num_classes=0))
