@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.data.files import HEIF_EXTENSIONS, IMAGE_FORMATS
@@ -59,6 +60,8 @@ def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
     """
     with _opened(source, MAX_PIXELS) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # some versions of Pillow give the size of the upright image already
+            width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
         on_its_side = _orientation(image) in (5, 6, 7, 8)
         return (height, width) if on_its_side else (width, height)
 
@@ -84,6 +87,8 @@ def _opened(source: str | Path | BinaryIO, max_pixels: int) -> Iterator[Image.Im
 
 
 def _open_file(path: str) -> BinaryIO:
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ImageError(f"'{path}' is a pipe or a device, not an image")  # opening a pipe could wait for ever
     try:
         return open(path, 'rb')
     except FileNotFoundError:
@@ -110,8 +115,10 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
         empty = file.seek(0, 2) == 0
-        is_heif = name.lower().endswith(HEIF_EXTENSIONS) and 'HEIF' not in IMAGE_FORMATS
-        heif = ' (pip install pillow-heif to read it)' if is_heif else ''
+        file.seek(0)
+        # some phones and programs give such files the ending .jpg
+        is_heif = name.lower().endswith(HEIF_EXTENSIONS) or file.read(12)[4:] in (b'ftypheic', b'ftypheix', b'ftypmif1')
+        heif = ' (pip install pillow-heif to read it)' if is_heif and 'HEIF' not in IMAGE_FORMATS else ''
         what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read{heif}"
         raise ImageError(what) from None
     except Exception as error:  # Pillow raises many types on damaged files: OSError, SyntaxError, ...

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import zlib
@@ -289,9 +290,27 @@ def test_a_long_narrow_image_is_refused_before_decoding(tmp_path: Path, monkeypa
         load_image(path)
 
 
-def test_an_iphone_photograph_says_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize('name', ['a.heic', 'a.jpg'])
+def test_an_iphone_photograph_says_what_is_missing(tmp_path: Path, name: str) -> None:
     if 'HEIF' in IMAGE_FORMATS:
         pytest.skip('pillow-heif is installed')
-    (tmp_path / 'a.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))
+    (tmp_path / name).write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))
     with pytest.raises(ImageError, match='pip install pillow-heif'):
-        load_image(tmp_path / 'a.heic')
+        load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize('orientation', EXIF_SIDES)
+def test_a_turned_tiff(tmp_path: Path, orientation: int) -> None:
+    """Pillow turns TIFFs itself, and no other format."""
+    path = tmp_path / 'scan.tif'
+    Image.fromarray(COLOURS).save(path, tiffinfo={0x0112: orientation})
+    wanted = displayed(COLOURS, orientation)
+    np.testing.assert_array_equal(decoded(path), wanted)
+    assert image_size(path) == (wanted.shape[1], wanted.shape[0])
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no named pipes')
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    with pytest.raises(ImageError, match=r"pipe\.jpg' is a pipe or a device"):
+        load_image(tmp_path / 'pipe.jpg')
