@@ -232,7 +232,7 @@ def _holdout(samples: list[Sample]) -> set[str]:
         by_class.setdefault(sample.target, []).append(sample.key)
     held_out: set[str] = set()
     for keys in by_class.values():
-        keys.sort(key=lambda key: hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest())
+        keys.sort(key=lambda key: hashlib.sha1(key.encode('utf-8', 'surrogatepass'), usedforsecurity=False).hexdigest())
         held_out.update(keys[:max(1, len(keys) // 5)] if len(keys) > 1 else ())
     return held_out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -10,9 +11,12 @@ from pathlib import Path
 
 from fgvc_zoo._errors import UserError, plain
 from fgvc_zoo.data._base import ImageDataset, Sample, listed
-from fgvc_zoo.data.files import describe_left_out, is_folder, walk_images
+from fgvc_zoo.data.files import describe_left_out, is_folder, is_image_name, walk_images
 
 _SPLIT_NAMES = dict(train=('train', 'training'), test=('test', 'testing'), val=('val', 'valid', 'validation'))
+# 'train_images', 'TestSet', 'val2017': no class, and no name that is understood either
+_LIKE_A_SPLIT = re.compile(
+    rf"({'|'.join(sum(_SPLIT_NAMES.values(), ()))})[ _.-]*(set|data|split|images?|imgs?|photos?|pictures?|[0-9]+)", re.IGNORECASE)
 
 
 class ImageFolder(ImageDataset):
@@ -24,7 +28,7 @@ class ImageFolder(ImageDataset):
     are ignored. A class name written in two Unicode forms is one class.
 
     Warns:
-        UserWarning: Files are left out, since they are not images. They are counted.
+        UserWarning: Files are left out, since they are not images or belong to no class, or folders, since they belong to no split.
     """
 
     name = 'folder'
@@ -39,19 +43,18 @@ class ImageFolder(ImageDataset):
                 raise UserError(f"'{splits[split]}' and '{folder}' are both a {split} split: keep one of them")
             if split:
                 splits[split] = folder
-        if 'train' in splits:
+        others = [folder for folder in folders if not _split_of(folder)]
+        if 'train' in splits and (not others or _holds_folders(splits['train'])):
             if 'val' in splits:
                 splits.setdefault('test', splits['val'])
+            _refuse_wrapper(splits['train'], "move what it holds into '{parent}'")
             return splits
-        if splits and len(splits) == len(folders):
+        if splits and not others:
             raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
-        if splits:
-            odd = next(iter(splits.values()))
-            raise UserError(f"'{odd}' looks like a split among the classes of '{self.root}': put the classes for training into "
-                            f"'{self.root / 'train'}', or rename '{odd.name}' if it is a class")
-        if len(folders) == 1 and not any(item.is_file() and not item.name.startswith('.') for item in folders[0].iterdir()) and any(
-                is_folder(item) for item in folders[0].iterdir()):
-            raise UserError(f"'{self.root}' holds the single folder '{folders[0].name}', which holds folders itself: give '{folders[0]}'")
+        if odd := [*splits.values(), *(folder for folder in others if _LIKE_A_SPLIT.fullmatch(folder.name))]:
+            raise UserError(f"'{odd[0]}' looks like a split among the classes of '{self.root}': put the classes for training into "
+                            f"'{self.root / 'train'}', or rename '{odd[0].name}' if it is a class")
+        _refuse_wrapper(self.root, "give '{folder}'")
         return {'train': self.root}
 
     def _official_splits(self) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ class ImageFolder(ImageDataset):
         for target, name in enumerate(class_names):
             for folder in classes.get(name, []):
                 content = walk_images(folder)
-                samples += [Sample(path.relative_to(folders[split]).as_posix(), path, target) for path in content.images]
+                samples += [Sample(_key(path, folders[split]), path, target) for path in content.images]
                 if content.left_out:
                     left_out[name] = left_out.get(name, Counter()) + content.left_out
         _refuse_two_labels(samples, class_names)
@@ -85,12 +88,35 @@ class ImageFolder(ImageDataset):
             total = sum(sum(count.values()) for count in left_out.values())
             warnings.warn(
                 f"{total} files below '{folders[split]}' are no images and are left out ({shown}{more})", UserWarning, stacklevel=1)
+        self._warn_of_images_without_class(folders)
         return class_names, samples
+
+    def _warn_of_images_without_class(self, folders: dict[str, Path]) -> None:
+        beside = [] if folders['train'] == self.root else [item for item in _subfolders(self.root) if not _split_of(item)]
+        if unused := [item.name for item in beside if walk_images(item).images]:
+            warnings.warn(f"the folder{'s' * (len(unused) > 1)} {listed(unused)} in '{self.root}' belong{'s' * (len(unused) == 1)} to no "
+                          'split and the images are left out', UserWarning, stacklevel=1)
+        for folder in sorted({self.root, *folders.values()}):
+            if loose := sorted(item.name for item in folder.iterdir() if is_image_name(item.name)):
+                warnings.warn(f"{len(loose)} images lie in '{folder}' beside the folders of the classes and are left out, such as "
+                              f"'{loose[0]}'", UserWarning, stacklevel=1)
 
 
 def _split_of(folder: Path) -> str:
     """The split that a folder's name means; '' if it means none."""
     return next((split for split, names in _SPLIT_NAMES.items() if folder.name.lower() in names), '')
+
+
+def _holds_folders(folder: Path) -> bool:
+    return any(is_folder(item) and not item.name.startswith('.') for item in folder.iterdir())
+
+
+def _refuse_wrapper(parent: Path, advice: str) -> None:
+    """Raise a UserError if the only folder in `parent` is no class but holds the classes, or the whole data set."""
+    folder, *others = _subfolders(parent)
+    if not others and _holds_folders(folder):
+        raise UserError(f"'{parent}' holds the single folder '{folder.name}', which holds folders itself: "
+                        + advice.format(parent=parent, folder=folder))
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -111,6 +137,11 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
             raise UserError(f"the name of the folder '{plain(str(item))}' is not UTF-8: rename it, since it becomes a class name") from None
         classes.setdefault(unicodedata.normalize('NFC', item.name), []).append(item)
     return classes
+
+
+def _key(path: Path, folder: Path) -> str:
+    """A file's path relative to a folder, the same in whichever Unicode form a system writes it."""
+    return unicodedata.normalize('NFC', path.relative_to(folder).as_posix())
 
 
 def _refuse_two_labels(samples: list[Sample], class_names: list[str]) -> None:
