@@ -80,13 +80,10 @@ def walk_images(folder: Path) -> FolderContent:
                 kept.append(name)
         folders[:] = kept
         for name in files:
-            ending = os.path.splitext(name)[1].lower()
-            if name.startswith('.'):
-                continue
             if is_image_name(name):
                 images.append(Path(parent, name))
-            else:
-                left_out[ending] += 1
+            elif not name.startswith('.'):
+                left_out[os.path.splitext(name)[1].lower()] += 1
     return FolderContent(sorted(images, key=lambda path: (str(path.parent), path.name)), left_out)
 
 
@@ -117,7 +114,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         UserError: There are only folders, and none holds an image.
 
     Warns:
-        UserWarning: A folder has files that are not read. They are counted.
+        UserWarning: A folder cannot be read, or has files that are not read. They are counted.
     """
     images: list[Path] = []
     empty: list[Path] = []

@@ -14,9 +14,10 @@ from fgvc_zoo.data._base import ImageDataset, Sample, listed
 from fgvc_zoo.data.files import describe_left_out, is_folder, is_image_name, walk_images
 
 _SPLIT_NAMES = dict(train=('train', 'training'), test=('test', 'testing'), val=('val', 'valid', 'validation'))
-# 'train_images', 'TestSet', 'val2017': no class, and no name that is understood either
+# such as 'train_images', 'TestSet' and 'val2017': refused as classes, since they are probably splits
 _LIKE_A_SPLIT = re.compile(
-    rf"({'|'.join(sum(_SPLIT_NAMES.values(), ()))})[ _.-]*(set|data|split|images?|imgs?|photos?|pictures?|[0-9]+)", re.IGNORECASE)
+    rf"({'|'.join(name for names in _SPLIT_NAMES.values() for name in names)})[ _.-]*"
+    r'(set|data|split|images?|imgs?|photos?|pictures?|[0-9]+)', re.IGNORECASE)
 
 
 class ImageFolder(ImageDataset):
@@ -28,33 +29,39 @@ class ImageFolder(ImageDataset):
     are ignored. A class name written in two Unicode forms is one class.
 
     Warns:
-        UserWarning: Files are left out, since they are not images or belong to no class, or folders, since they belong to no split.
+        UserWarning: Something is left out: files that are no images, images outside the folders of the classes, or folders with images
+            that belong to no split.
     """
 
     name = 'folder'
 
     def _folders(self) -> dict[str, Path]:
         """The folder of each official split."""
-        folders = _subfolders(self.root)
         splits: dict[str, Path] = {}
-        for folder in folders:
+        others: list[Path] = []
+        for folder in _subfolders(self.root):
             split = _split_of(folder)
             if split in splits:
                 raise UserError(f"'{splits[split]}' and '{folder}' are both a {split} split: keep one of them")
             if split:
                 splits[split] = folder
-        others = [folder for folder in folders if not _split_of(folder)]
-        if 'train' in splits and (not others or _holds_folders(splits['train'])):
+            else:
+                others.append(folder)
+        # beside other folders, a folder 'train' of images may be a class
+        if 'train' in splits and (not others or _subfolders(splits['train'])):
             if 'val' in splits:
                 splits.setdefault('test', splits['val'])
-            _refuse_wrapper(splits['train'], "move what it holds into '{parent}'")
+            if wrapper := _wrapper(splits['train']):
+                raise UserError(f"'{splits['train']}' holds the single folder '{wrapper.name}', which holds folders itself: "
+                                f"move them into '{splits['train']}'")
             return splits
         if splits and not others:
             raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
         if odd := [*splits.values(), *(folder for folder in others if _LIKE_A_SPLIT.fullmatch(folder.name))]:
             raise UserError(f"'{odd[0]}' looks like a split among the classes of '{self.root}': put the classes for training into "
                             f"'{self.root / 'train'}', or rename '{odd[0].name}' if it is a class")
-        _refuse_wrapper(self.root, "give '{folder}'")
+        if wrapper := _wrapper(self.root):
+            raise UserError(f"'{self.root}' holds the single folder '{wrapper.name}', which holds folders itself: give '{wrapper}'")
         return {'train': self.root}
 
     def _official_splits(self) -> tuple[str, ...]:
@@ -92,14 +99,15 @@ class ImageFolder(ImageDataset):
         return class_names, samples
 
     def _warn_of_images_without_class(self, folders: dict[str, Path]) -> None:
-        beside = [] if folders['train'] == self.root else [item for item in _subfolders(self.root) if not _split_of(item)]
-        if unused := [item.name for item in beside if walk_images(item).images]:
-            warnings.warn(f"the folder{'s' * (len(unused) > 1)} {listed(unused)} in '{self.root}' belong{'s' * (len(unused) == 1)} to no "
-                          'split and the images are left out', UserWarning, stacklevel=1)
+        if folders['train'] != self.root:
+            unused = [item.name for item in _subfolders(self.root) if not _split_of(item) and walk_images(item).images]
+            if unused:
+                warnings.warn(f"folders in '{self.root}' belong to no split and their images are left out, such as '{unused[0]}' "
+                              f'({len(unused)} in all)', UserWarning, stacklevel=1)
         for folder in sorted({self.root, *folders.values()}):
-            if loose := sorted(item.name for item in folder.iterdir() if is_image_name(item.name)):
-                warnings.warn(f"{len(loose)} images lie in '{folder}' beside the folders of the classes and are left out, such as "
-                              f"'{loose[0]}'", UserWarning, stacklevel=1)
+            if loose := sorted(item.name for item in folder.iterdir() if is_image_name(item.name) and not is_folder(item)):
+                warnings.warn(f"images in '{folder}' belong to no class and are left out, such as '{loose[0]}' ({len(loose)} in all)",
+                              UserWarning, stacklevel=1)
 
 
 def _split_of(folder: Path) -> str:
@@ -107,30 +115,24 @@ def _split_of(folder: Path) -> str:
     return next((split for split, names in _SPLIT_NAMES.items() if folder.name.lower() in names), '')
 
 
-def _holds_folders(folder: Path) -> bool:
-    return any(is_folder(item) and not item.name.startswith('.') for item in folder.iterdir())
-
-
-def _refuse_wrapper(parent: Path, advice: str) -> None:
-    """Raise a UserError if the only folder in `parent` is no class but holds the classes, or the whole data set."""
-    folder, *others = _subfolders(parent)
-    if not others and _holds_folders(folder):
-        raise UserError(f"'{parent}' holds the single folder '{folder.name}', which holds folders itself: "
-                        + advice.format(parent=parent, folder=folder))
+def _wrapper(parent: Path) -> Path | None:
+    """The only folder in `parent` if it is no class, since it holds folders itself: those of the classes, or the whole data set."""
+    folders = _subfolders(parent)
+    return folders[0] if len(folders) == 1 and _subfolders(folders[0]) else None
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones. There is at least one."""
-    folders = sorted(item for item in folder.iterdir() if not item.name.startswith('.') and is_folder(item))
-    if not folders:
-        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
-    return folders
+    """The folders in a folder, by name, without hidden ones."""
+    return sorted(item for item in folder.iterdir() if not item.name.startswith('.') and is_folder(item))
 
 
 def _class_folders(folder: Path) -> dict[str, list[Path]]:
     """Class name -> its folders: several if a name is written in several Unicode forms (NFC, as most systems do, or NFD, as macOS did)."""
+    folders = _subfolders(folder)
+    if not folders:
+        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
     classes: dict[str, list[Path]] = {}
-    for item in _subfolders(folder):
+    for item in folders:
         try:
             item.name.encode()
         except UnicodeEncodeError:
@@ -140,7 +142,7 @@ def _class_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def _key(path: Path, folder: Path) -> str:
-    """A file's path relative to a folder, the same in whichever Unicode form a system writes it."""
+    """A file's path relative to a folder, in the Unicode form NFC, so that it is the same on every system."""
     return unicodedata.normalize('NFC', path.relative_to(folder).as_posix())
 
 
