@@ -358,7 +358,7 @@ class _Run:
         model.eval()
         try:
             metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
-        except ImageError as error:  # a figure of fewer images would not compare with the others, and the training need not end
+        except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
             warnings.warn(f"the split '{self.config.eval_split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
             return {}
         finally:

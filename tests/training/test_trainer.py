@@ -250,11 +250,12 @@ def test_every_classifier_starts_from_zeros(name, args):
     assert any(parameter.any() for parameter in model.parameters())
 
 
-def test_a_photograph_that_vanishes_from_the_measured_split_does_not_end_the_run(photos, tmp_path):
+@pytest.mark.parametrize('cache', [False, True])
+def test_an_unreadable_image_of_the_measured_split_does_not_end_the_run(photos, tmp_path, cache):
     root = tmp_path / 'photos'
     shutil.copytree(photos, root)
     (root / 'test' / 'red' / '0.jpg').write_bytes(b'')
     with pytest.warns(UserWarning, match=r"'test' is not measured after epoch 2: the image '.*0\.jpg' is empty"):
-        folder = train(config(root, tmp_path / 'run', eval_split='test', cache=False))
+        folder = train(config(root, tmp_path / 'run', eval_split='test', cache=cache))
     rows = list(csv.DictReader((folder / 'history.csv').open()))
     assert len(rows) == 2 and 'test_top1' not in rows[0]
