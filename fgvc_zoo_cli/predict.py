@@ -53,7 +53,9 @@ def predict(
             if not as_json and answer.error is None:
                 _show(out, answer)
             if save and answer.error is None:
-                draw_prediction(answer, network.pretrained_cfg).save(pictures[len(answers) - 1])
+                picture = draw_prediction(answer, network.pretrained_cfg)
+                with open(pictures[len(answers) - 1], 'xb') as file:  # another program may have made a file of this name meanwhile
+                    picture.save(file, 'PNG')
                 answers[-1] = dataclasses.replace(answer, view=None, explanation=None)  # drawn; a folder may hold many
     if as_json:
         print_json([_record(answer) for answer in answers])

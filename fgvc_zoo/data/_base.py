@@ -231,12 +231,13 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
 def _holdout(samples: list[Sample]) -> set[str]:
     """Keys of the held-out images: in each class, the fifth with the smallest SHA-1 of the key."""
-    by_class: dict[int, list[str]] = {}
+    by_class: dict[int, set[str]] = {}  # sets, since files whose names differ in the Unicode form only have one key
     for sample in samples:
-        by_class.setdefault(sample.target, []).append(sample.key)
+        by_class.setdefault(sample.target, set()).add(sample.key)
     held_out: set[str] = set()
-    for keys in by_class.values():
-        keys.sort(key=lambda key: hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest())
+    for names in by_class.values():
+        # surrogates stand for bytes of a file name that are not UTF-8
+        keys = sorted(names, key=lambda key: hashlib.sha1(key.encode('utf-8', 'surrogatepass'), usedforsecurity=False).hexdigest())
         held_out.update(keys[:max(1, len(keys) // 5)] if len(keys) > 1 else ())
     return held_out
 

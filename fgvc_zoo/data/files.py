@@ -46,12 +46,23 @@ class FolderContent(NamedTuple):
     left_out: Counter[str]
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file name has the ending of an image and does not begin with a dot."""
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith('.')
+
+
 def walk_images(folder: Path) -> FolderContent:
     """The images below a folder.
 
     Files and folders whose names begin with a dot are passed over. Links to folders are followed, each folder once: a link to a folder that
     contains it leads nowhere.
+
+    Warns:
+        UserWarning: A folder cannot be read.
     """
+    def warn(error: OSError) -> None:
+        warnings.warn(f"the folder '{error.filename}' cannot be read and is left out: {error.strerror}", UserWarning, stacklevel=1)
+
     images: list[Path] = []
     left_out: Counter[str] = Counter()
     seen: set[str] = set()
@@ -60,7 +71,7 @@ def walk_images(folder: Path) -> FolderContent:
     while place not in seen:
         seen.add(place)
         place = os.path.dirname(place)
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=warn, followlinks=True):
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))
@@ -69,13 +80,10 @@ def walk_images(folder: Path) -> FolderContent:
                 kept.append(name)
         folders[:] = kept
         for name in files:
-            ending = os.path.splitext(name)[1].lower()
-            if name.startswith('.'):
-                continue
-            if ending in IMAGE_EXTENSIONS:
+            if is_image_name(name):
                 images.append(Path(parent, name))
-            else:
-                left_out[ending] += 1
+            elif not name.startswith('.'):
+                left_out[os.path.splitext(name)[1].lower()] += 1
     return FolderContent(sorted(images, key=lambda path: (str(path.parent), path.name)), left_out)
 
 
@@ -106,7 +114,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         UserError: There are only folders, and none holds an image.
 
     Warns:
-        UserWarning: A folder has files that are not read. They are counted.
+        UserWarning: A folder cannot be read, or has files that are not read. They are counted.
     """
     images: list[Path] = []
     empty: list[Path] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -10,9 +11,13 @@ from pathlib import Path
 
 from fgvc_zoo._errors import UserError, plain
 from fgvc_zoo.data._base import ImageDataset, Sample, listed
-from fgvc_zoo.data.files import describe_left_out, is_folder, walk_images
+from fgvc_zoo.data.files import describe_left_out, is_folder, is_image_name, walk_images
 
 _SPLIT_NAMES = dict(train=('train', 'training'), test=('test', 'testing'), val=('val', 'valid', 'validation'))
+# such as 'train_images', 'TestSet' and 'val2017': refused as classes, since they are probably splits
+_LIKE_A_SPLIT = re.compile(
+    rf"({'|'.join(name for names in _SPLIT_NAMES.values() for name in names)})[ _.-]*"
+    r'(set|data|split|images?|imgs?|photos?|pictures?|[0-9]+)', re.IGNORECASE)
 
 
 class ImageFolder(ImageDataset):
@@ -24,34 +29,39 @@ class ImageFolder(ImageDataset):
     are ignored. A class name written in two Unicode forms is one class.
 
     Warns:
-        UserWarning: Files are left out, since they are not images. They are counted.
+        UserWarning: Something is left out: files that are no images, images outside the folders of the classes, or folders with images
+            that belong to no split.
     """
 
     name = 'folder'
 
     def _folders(self) -> dict[str, Path]:
         """The folder of each official split."""
-        folders = _subfolders(self.root)
         splits: dict[str, Path] = {}
-        for folder in folders:
+        others: list[Path] = []
+        for folder in _subfolders(self.root):
             split = _split_of(folder)
             if split in splits:
                 raise UserError(f"'{splits[split]}' and '{folder}' are both a {split} split: keep one of them")
             if split:
                 splits[split] = folder
-        if 'train' in splits:
+            else:
+                others.append(folder)
+        # beside other folders, a folder 'train' of images may be a class
+        if 'train' in splits and (not others or _subfolders(splits['train'])):
             if 'val' in splits:
                 splits.setdefault('test', splits['val'])
+            if wrapper := _wrapper(splits['train']):
+                raise UserError(f"'{splits['train']}' holds the single folder '{wrapper.name}', which holds folders itself: "
+                                f"move them into '{splits['train']}'")
             return splits
-        if splits and len(splits) == len(folders):
+        if splits and not others:
             raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
-        if splits:
-            odd = next(iter(splits.values()))
-            raise UserError(f"'{odd}' looks like a split among the classes of '{self.root}': put the classes for training into "
-                            f"'{self.root / 'train'}', or rename '{odd.name}' if it is a class")
-        if len(folders) == 1 and not any(item.is_file() and not item.name.startswith('.') for item in folders[0].iterdir()) and any(
-                is_folder(item) for item in folders[0].iterdir()):
-            raise UserError(f"'{self.root}' holds the single folder '{folders[0].name}', which holds folders itself: give '{folders[0]}'")
+        if odd := [*splits.values(), *(folder for folder in others if _LIKE_A_SPLIT.fullmatch(folder.name))]:
+            raise UserError(f"'{odd[0]}' looks like a split among the classes of '{self.root}': put the classes for training into "
+                            f"'{self.root / 'train'}', or rename '{odd[0].name}' if it is a class")
+        if wrapper := _wrapper(self.root):
+            raise UserError(f"'{self.root}' holds the single folder '{wrapper.name}', which holds folders itself: give '{wrapper}'")
         return {'train': self.root}
 
     def _official_splits(self) -> tuple[str, ...]:
@@ -75,7 +85,7 @@ class ImageFolder(ImageDataset):
         for target, name in enumerate(class_names):
             for folder in classes.get(name, []):
                 content = walk_images(folder)
-                samples += [Sample(path.relative_to(folders[split]).as_posix(), path, target) for path in content.images]
+                samples += [Sample(_key(path, folders[split]), path, target) for path in content.images]
                 if content.left_out:
                     left_out[name] = left_out.get(name, Counter()) + content.left_out
         _refuse_two_labels(samples, class_names)
@@ -85,7 +95,19 @@ class ImageFolder(ImageDataset):
             total = sum(sum(count.values()) for count in left_out.values())
             warnings.warn(
                 f"{total} files below '{folders[split]}' are no images and are left out ({shown}{more})", UserWarning, stacklevel=1)
+        self._warn_of_images_without_class(folders)
         return class_names, samples
+
+    def _warn_of_images_without_class(self, folders: dict[str, Path]) -> None:
+        if folders['train'] != self.root:
+            unused = [item.name for item in _subfolders(self.root) if not _split_of(item) and walk_images(item).images]
+            if unused:
+                warnings.warn(f"folders in '{self.root}' belong to no split and their images are left out, such as '{unused[0]}' "
+                              f'({len(unused)} in all)', UserWarning, stacklevel=1)
+        for folder in sorted({self.root, *folders.values()}):
+            if loose := sorted(item.name for item in folder.iterdir() if is_image_name(item.name) and not is_folder(item)):
+                warnings.warn(f"images in '{folder}' belong to no class and are left out, such as '{loose[0]}' ({len(loose)} in all)",
+                              UserWarning, stacklevel=1)
 
 
 def _split_of(folder: Path) -> str:
@@ -93,24 +115,35 @@ def _split_of(folder: Path) -> str:
     return next((split for split, names in _SPLIT_NAMES.items() if folder.name.lower() in names), '')
 
 
+def _wrapper(parent: Path) -> Path | None:
+    """The only folder in `parent` if it is no class, since it holds folders itself: those of the classes, or the whole data set."""
+    folders = _subfolders(parent)
+    return folders[0] if len(folders) == 1 and _subfolders(folders[0]) else None
+
+
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones. There is at least one."""
-    folders = sorted(item for item in folder.iterdir() if not item.name.startswith('.') and is_folder(item))
-    if not folders:
-        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
-    return folders
+    """The folders in a folder, by name, without hidden ones."""
+    return sorted(item for item in folder.iterdir() if not item.name.startswith('.') and is_folder(item))
 
 
 def _class_folders(folder: Path) -> dict[str, list[Path]]:
     """Class name -> its folders: several if a name is written in several Unicode forms (NFC, as most systems do, or NFD, as macOS did)."""
+    folders = _subfolders(folder)
+    if not folders:
+        raise UserError(f"the folder '{folder}' has no folders below it, one for each class is needed")
     classes: dict[str, list[Path]] = {}
-    for item in _subfolders(folder):
+    for item in folders:
         try:
             item.name.encode()
         except UnicodeEncodeError:
             raise UserError(f"the name of the folder '{plain(str(item))}' is not UTF-8: rename it, since it becomes a class name") from None
         classes.setdefault(unicodedata.normalize('NFC', item.name), []).append(item)
     return classes
+
+
+def _key(path: Path, folder: Path) -> str:
+    """A file's path relative to a folder, in the Unicode form NFC, so that it is the same on every system."""
+    return unicodedata.normalize('NFC', path.relative_to(folder).as_posix())
 
 
 def _refuse_two_labels(samples: list[Sample], class_names: list[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.data.files import HEIF_EXTENSIONS, IMAGE_FORMATS
@@ -43,7 +46,7 @@ def load_image(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> I
         An image of mode RGB, at least 1x1.
 
     Raises:
-        ImageError: The file is missing, a folder, empty, truncated, damaged, not an image, or too large.
+        ImageError: The file is missing, a folder, a named pipe, a device, empty, truncated, damaged, not an image, or too large.
     """
     with _opened(source, max_pixels) as image:
         image.load()
@@ -55,10 +58,12 @@ def image_size(source: str | Path | BinaryIO) -> tuple[int, int]:
     """(width, height) in pixels of the image as `load_image` returns it, from the file's header.
 
     Raises:
-        ImageError: The file is missing, a folder, empty or not an image.
+        ImageError: The file is missing, a folder, a named pipe, a device, empty or not an image.
     """
     with _opened(source, MAX_PIXELS) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # Pillow gives the stored size or the upright one, by its version
+            width, height = int(image.tag_v2[IMAGEWIDTH]), int(image.tag_v2[IMAGELENGTH])
         on_its_side = _orientation(image) in (5, 6, 7, 8)
         return (height, width) if on_its_side else (width, height)
 
@@ -85,13 +90,18 @@ def _opened(source: str | Path | BinaryIO, max_pixels: int) -> Iterator[Image.Im
 
 def _open_file(path: str) -> BinaryIO:
     try:
-        return open(path, 'rb')
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, 'rb')
+        if stat.S_ISFIFO(mode) and path.startswith(('/dev/', '/proc/')):  # standard input, or a shell's <(command)
+            with open(path, 'rb') as pipe:
+                return io.BytesIO(pipe.read())
     except FileNotFoundError:
         raise ImageError(f"the image '{path}' does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if os.path.isdir(path):
-            raise ImageError(f"'{path}' is a folder, not an image") from None
         raise ImageError(f"the image '{path}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    # a named pipe is not opened, since that waits until another program writes to it
+    raise ImageError(f"'{path}' is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not an image")
 
 
 def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
@@ -110,8 +120,10 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
         empty = file.seek(0, 2) == 0
-        is_heif = name.lower().endswith(HEIF_EXTENSIONS) and 'HEIF' not in IMAGE_FORMATS
-        heif = ' (pip install pillow-heif to read it)' if is_heif else ''
+        file.seek(0)
+        # such files are also found with the ending .jpg
+        is_heif = name.lower().endswith(HEIF_EXTENSIONS) or file.read(12)[4:] in (b'ftypheic', b'ftypheix', b'ftypmif1')
+        heif = ' (pip install pillow-heif to read it)' if is_heif and 'HEIF' not in IMAGE_FORMATS else ''
         what = f"the image '{name}' is empty" if empty else f"'{name}' is not an image that can be read{heif}"
         raise ImageError(what) from None
     except Exception as error:  # Pillow raises many types on damaged files: OSError, SyntaxError, ...

@@ -29,7 +29,7 @@ from fgvc_zoo._device import choose_device
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import cpu_state_dict, write_json, write_weights
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
-from fgvc_zoo.data import ImageDataset, cache_bytes, fits_in_memory, open_dataset
+from fgvc_zoo.data import ImageDataset, ImageError, cache_bytes, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import evaluate, parts_of
 from fgvc_zoo.loading import TimmModel, eval_transform_for
@@ -360,8 +360,13 @@ class _Run:
         model = self.final_model
         was_training = model.training
         model.eval()
-        metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
-        model.train(was_training)
+        try:
+            metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
+        except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
+            warnings.warn(f"the split '{self.config.eval_split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
+            return {}
+        finally:
+            model.train(was_training)
         row = {f'{self.config.eval_split}_top1': metrics['top1']}
         row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'})
         return row

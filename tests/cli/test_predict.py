@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import fgvc_zoo.data
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,6 +44,15 @@ def test_pictures_never_replace_a_photograph(call, run_folder, photos, tmp_path)
         assert call('predict', photo, '--model', run_folder, '--save', tmp_path)[0] == 0
         assert photo.read_bytes() == before
         assert len(list(tmp_path.iterdir())) == 1 + count
+
+
+def test_a_picture_does_not_replace_a_file_that_appeared_meanwhile(call, run_folder, photos, tmp_path, monkeypatch):
+    other = tmp_path / 'p.explained.png'
+    other.write_text('of another program')
+    monkeypatch.setattr(fgvc_zoo.data, 'free_names', lambda paths, folder, ending: [other])
+    status, _, err = call('predict', photos / 'test' / 'kiwi' / '0.jpg', '--model', run_folder, '--save', tmp_path)
+    assert status == 2 and 'p.explained.png' in err and 'Traceback' not in err
+    assert other.read_text() == 'of another program'
 
 
 def test_every_kind_of_image_in_one_call(call, run_folder, tmp_path):

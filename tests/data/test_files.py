@@ -81,3 +81,17 @@ def test_free_names(tmp_path: Path) -> None:
                          'gala_2.explained.png']
     assert len(os.fsencode(names[6])) < 256
     assert free_names(paths[:1], tmp_path / 'new', '.png') == [tmp_path / 'new' / 'a.png']
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, 'a.jpg', 'locked/b.jpg')
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == 'locked':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with pytest.warns(UserWarning, match=r"locked' cannot be read and is left out: Permission denied"):
+        assert walk_images(tmp_path).images == [tmp_path / 'a.jpg']

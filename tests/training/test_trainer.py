@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import warnings
 from types import SimpleNamespace
 
@@ -247,3 +248,14 @@ def test_every_classifier_starts_from_zeros(name, args):
     for head in (heads,) if isinstance(heads, str) else heads:
         assert not any(parameter.any() for parameter in model.get_submodule(head).parameters()), head
     assert any(parameter.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('cache', [False, True])
+def test_an_unreadable_image_of_the_measured_split_does_not_end_the_run(photos, tmp_path, cache):
+    root = tmp_path / 'photos'
+    shutil.copytree(photos, root)
+    (root / 'test' / 'red' / '0.jpg').write_bytes(b'')
+    with pytest.warns(UserWarning, match=r"'test' is not measured after epoch 2: the image '.*0\.jpg' is empty"):
+        folder = train(config(root, tmp_path / 'run', eval_split='test', cache=cache))
+    rows = list(csv.DictReader((folder / 'history.csv').open()))
+    assert len(rows) == 2 and 'test_top1' not in rows[0]
