@@ -1,7 +1,9 @@
-"""Running means of an epoch's steps."""
+"""Running means of an epoch's steps, and what they say."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass, field
 
 
@@ -39,3 +41,21 @@ class Meters:
         accuracy = means.pop('correct', 0.0)
         parts = ' '.join(f'{key} {value:.3f}' for key, value in means.items())
         return f'{parts} acc {accuracy:.1f} % {self.rate(images_per_step):.0f} images/s'
+
+
+def warn_at_chance(accuracy: float, classes: int, images: int) -> None:
+    """Warn if the training accuracy of the first epoch could be that of guessing.
+
+    Args:
+        accuracy: In percent.
+        classes: Number of classes; with a single one nothing is said.
+        images: Images of the epoch; with fewer than ten a class nothing is said.
+    """
+    if classes < 2 or images < 10 * classes:
+        return
+    guess = 1 / classes
+    likely = 100 * (guess + 3 * math.sqrt(guess * (1 - guess) / images))
+    if accuracy < likely:
+        warnings.warn(
+            f'after the first epoch the training accuracy is {accuracy:.1f} %, no better than guessing among {classes} classes: if it '
+            'stays there, change the learning rates (lr, head_lr_scale, new_lr_scale) or check the labels', stacklevel=2)

@@ -40,7 +40,7 @@ from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
 from fgvc_zoo.training.identity import check_identity, identity, run_folder
 from fgvc_zoo.training.interrupt import StopSignals
-from fgvc_zoo.training.meters import Meters
+from fgvc_zoo.training.meters import Meters, warn_at_chance
 from fgvc_zoo.training.setup import (
     build_model,
     class_vectors,
@@ -247,18 +247,30 @@ class _Run:
             self.step_in_epoch += 1
             now = time.monotonic()
             self.meters.seconds = before + now - begun
-            if now - saved > CHECKPOINT_SECONDS:
-                self.seconds += now - saved
-                self._save()
-                saved = time.monotonic()
             details = self.meters.describe(self.images_per_step)
             bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=details)
             self.log.update(self._line)
-            # several processes would save at different steps and wait for each other
-            if self.stop.received and accelerator.num_processes == 1:
-                self.seconds += time.monotonic() - saved
-                self._stop()
+            signal, due = self._agree(step, now - saved > CHECKPOINT_SECONDS)
+            if signal or due:
+                self.seconds += now - saved
+                self._save()
+                saved = time.monotonic()
+            if signal:
+                self._stop(signal)
         self.seconds += time.monotonic() - saved
+
+    def _agree(self, step: int, due: bool) -> tuple[int, bool]:
+        """The signal that a process received (0 for none), and whether a checkpoint is due.
+
+        Several processes must save at the same step, so they tell each other, after every tenth one: each time costs a round trip.
+        """
+        if self.accelerator.num_processes == 1:
+            return self.stop.received, due
+        if (step + 1) % 10:
+            return 0, False
+        mine = torch.tensor([[self.stop.received, int(due)]], device=self.accelerator.device)
+        signal, anyone_due = self.accelerator.gather(mine).amax(0).tolist()
+        return signal, bool(anyone_due)
 
     def _train_backbone(self, trains: bool) -> None:
         """Let the backbone's weights get gradients, or not: without one, the optimizer leaves them and their momentum alone."""
@@ -313,14 +325,16 @@ class _Run:
         return (f'epoch {self.epoch + 1}/{self.recipe.epochs} step {self.step_in_epoch}/{self.steps_per_epoch} '
                 f'{self.meters.describe(self.images_per_step)} {time_left(left)} left')
 
-    def _stop(self) -> NoReturn:
-        """Save, say how to go on, and end the process as the signal would."""
-        self._save()
+    def _stop(self, signal: int) -> NoReturn:
+        """Say how to go on, and end the process as the signal would."""
         command = self.config.command if '--resume' in self.config.command else f'{self.config.command} --resume'
         go_on = f'; go on with: {command}' if self.config.command else ''
         where = f'stopped after step {self.step_in_epoch} of epoch {self.epoch + 1}'
-        print(f"{where}, saved in '{self.folder}'{go_on}", file=sys.stderr, flush=True)
-        raise SystemExit(128 + self.stop.received)
+        self.accelerator.wait_for_everyone()  # the main process has saved
+        if self.accelerator.is_main_process:
+            print(f"{where}, saved in '{self.folder}'{go_on}", file=sys.stderr, flush=True)
+        self.accelerator.end_training()
+        raise SystemExit(128 + signal)
 
     def _finish_epoch(self) -> None:
         """Measure, write the row, advance, save."""
@@ -333,25 +347,14 @@ class _Run:
         last = self.epoch + 1 == self.recipe.epochs
         if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
             row.update(self._measure(self.eval_dataset))
-        if self.epoch == 0 and self.accelerator.is_main_process:
-            self._check_above_chance(row['train_top1'])
+        if self.epoch == 0 and self.accelerator.is_main_process and not getattr(self.task, 'has_phases', False):
+            warn_at_chance(row['train_top1'], len(self.class_names), self.meters.steps * self.recipe.batch_size)
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if self.log.show:
                 print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, Meters()
         self._save()
-
-    def _check_above_chance(self, accuracy: float) -> None:
-        """Warn if the training accuracy of an epoch, in percent, could be that of guessing."""
-        classes, images = len(self.class_names), self.meters.steps * self.recipe.batch_size
-        guess = 1 / classes
-        likely = 100 * (guess + 3 * math.sqrt(guess * (1 - guess) / images))
-        decided = classes > 1 and images >= 10 * classes and not getattr(self.task, 'has_phases', False)
-        if decided and accuracy < likely:
-            warnings.warn(
-                f'after the first epoch the training accuracy is {accuracy:.1f} %, no better than guessing among {classes} classes: if it '
-                'stays there, change the learning rates (lr, head_lr_scale, new_lr_scale) or check the labels', stacklevel=2)
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent."""

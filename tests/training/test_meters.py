@@ -1,8 +1,10 @@
-"""Means and rates of an epoch's steps."""
+"""Means and rates of an epoch's steps, and what they say."""
+
+import warnings
 
 import pytest
 
-from fgvc_zoo.training.meters import Meters
+from fgvc_zoo.training.meters import Meters, warn_at_chance
 
 
 def test_means_and_rate():
@@ -14,3 +16,13 @@ def test_means_and_rate():
     assert meters.rate(32) == pytest.approx(16)
     assert meters.describe(32) == 'loss 2.000 acc 75.0 % 16 images/s'
     assert Meters().means() == {} and Meters().rate(32) == 0
+
+
+@pytest.mark.parametrize(('accuracy', 'classes', 'images', 'warns'), [
+    (10.5, 10, 240, True), (66.0, 10, 240, False), (0.6, 200, 5984, True), (12.0, 200, 5984, False), (50.0, 2, 16, False)])
+def test_training_at_chance_is_said(accuracy, classes, images, warns):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        warn_at_chance(accuracy, classes, images)
+    assert bool(caught) == warns
+    assert not warns or 'no better than guessing' in str(caught[0].message)

@@ -13,10 +13,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 SCRIPT = '''
-import sys
+import os, signal, sys
+from pathlib import Path
 import torch
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.training import TrainConfig, train
+from fgvc_zoo.training import TrainConfig, train, trainer
+if os.environ.get('STOPPED') == os.environ['RANK']:
+    step = trainer._Run._step
+    def step_and_stop(run, images, targets, number):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(run, images, targets, number)
+    trainer._Run._step = step_and_stop
 torch.set_num_threads(1)
 method, data, output, batch_size = sys.argv[1:]
 name, model, args = dict(
@@ -26,7 +34,8 @@ name, model, args = dict(
                      'task_args.classification_steps': 2, 'task_args.ranking_steps': 1, 'task_args.follow_peaks': False}),
 )[method]
 recipe = load_recipe(name).replace(epochs=2, batch_size=int(batch_size), input_size=48, freeze_bn=True, lr=0.001, **args)
-train(TrainConfig(model, data, output, recipe, seed=3, pretrained_backbone=False, workers=0, device='cpu', progress=False))
+train(TrainConfig(model, data, output, recipe, seed=3, pretrained_backbone=False, workers=0, device='cpu', progress=False,
+                  resume=(Path(output) / 'checkpoint.safetensors').exists(), command='fgvc-zoo train'))
 '''
 
 
@@ -46,8 +55,25 @@ def photos(tmp_path_factory):
 
 
 def spawn(method, photos, output, batch_size, **env):
-    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), OMP_NUM_THREADS='1', **env)
-    return subprocess.Popen([sys.executable, '-c', SCRIPT, method, f'folder:{photos}', str(output), str(batch_size)], env=env)
+    env = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2]), 'OMP_NUM_THREADS': '1', 'RANK': '0', **env}
+    words = [sys.executable, '-c', SCRIPT, method, f'folder:{photos}', str(output), str(batch_size)]
+    return subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def spawn_two(method, photos, output, batch_size, **env):
+    rendezvous = dict(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', ACCELERATE_USE_CPU='true')
+    return [spawn(method, photos, output, batch_size, RANK=str(rank), LOCAL_RANK=str(rank), **rendezvous, **env) for rank in range(2)]
+
+
+def wait_for(processes):
+    """The exit status and what was written to the standard error of each."""
+    try:
+        written = [process.communicate(timeout=300)[1] for process in processes]
+        return [process.returncode for process in processes], written
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def free_port():
@@ -59,17 +85,24 @@ def free_port():
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize('method', ['baseline', 'waiting_backbone', 'racnn'])
 def test_two_processes_train_what_one_does(photos, tmp_path, method):
-    port = str(free_port())
-    rendezvous = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', ACCELERATE_USE_CPU='true')
-    processes = [spawn(method, photos, tmp_path / 'two', 4, RANK=str(rank), LOCAL_RANK=str(rank), **rendezvous) for rank in range(2)]
-    processes.append(spawn(method, photos, tmp_path / 'one', 8))
-    try:
-        assert [process.wait(300) for process in processes] == [0, 0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    codes, written = wait_for([*spawn_two(method, photos, tmp_path / 'two', 4), spawn(method, photos, tmp_path / 'one', 8)])
+    assert codes == [0, 0, 0], written
     one, two = (load_file(tmp_path / name / 'model.safetensors') for name in ('one', 'two'))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
     assert (tmp_path / 'two' / 'history.csv').read_text().count('\n') == 3
+
+
+@pytest.mark.timeout(600)
+def test_a_signal_to_one_of_two_processes_stops_and_saves_both(photos, tmp_path):
+    """They agree after every tenth step; resumed, the run ends with the weights of one that was not stopped."""
+    codes, written = wait_for([
+        *spawn_two('baseline', photos, tmp_path / 'stopped', 1, STOPPED='1'), *spawn_two('baseline', photos, tmp_path / 'whole', 1)])
+    assert codes == [143, 143, 0, 0], written
+    assert 'stopped after step 10 of epoch 1, saved in' in written[0] and 'go on with: fgvc-zoo train --resume' in written[0]
+    assert 'stopped after' not in written[1]
+    codes, written = wait_for(spawn_two('baseline', photos, tmp_path / 'stopped', 1))
+    assert codes == [0, 0], written
+    whole, stopped = (load_file(tmp_path / name / 'model.safetensors') for name in ('whole', 'stopped'))
+    assert all(torch.equal(stopped[name], tensor) for name, tensor in whole.items())

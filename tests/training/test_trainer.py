@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -226,18 +224,6 @@ def test_a_run_trains_at_the_architectures_own_input_size():
     name = 'wsdan_tf_efficientnet_lite0'
     assert timm.get_pretrained_cfg(name).input_size == (3, 448, 448)
     assert build_model(name, load_recipe('wsdan'), 3, False).pretrained_cfg['input_size'] == (3, 224, 224)
-
-
-@pytest.mark.parametrize(('accuracy', 'classes', 'images', 'warns'), [
-    (10.5, 10, 240, True), (66.0, 10, 240, False), (0.6, 200, 5984, True), (12.0, 200, 5984, False), (50.0, 2, 16, False)])
-def test_training_at_chance_is_said(accuracy, classes, images, warns):
-    run = SimpleNamespace(
-        class_names=list(range(classes)), meters=SimpleNamespace(steps=images // 8), recipe=SimpleNamespace(batch_size=8), task=None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        trainer_module._Run._check_above_chance(run, accuracy)
-    assert bool(caught) == warns
-    assert not warns or 'no better than guessing' in str(caught[0].message)
 
 
 @pytest.mark.parametrize(('name', 'args'), [
