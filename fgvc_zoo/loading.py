@@ -51,6 +51,43 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
     return model.eval().to(device)
 
 
+def is_trained(name: str) -> bool:
+    """Whether a name means trained weights, which `load_model` loads, and not an architecture: a folder, 'hf-hub:ORG/NAME', or a name of
+    this zoo with a tag."""
+    if name.startswith(('hf-hub:', 'local-dir:')) or '/' in name or '\\' in name:
+        return True
+    bare, dot, _ = name.partition('.')
+    return bool(dot) if find_method(name) is not None else Path(name).exists() and not timm.is_model(bare)
+
+
+def architecture_of(name: str) -> str:
+    """The architecture of trained weights or of a registered name, without a tag.
+
+    Raises:
+        UserError: There is no such folder or repository, or its config.json cannot be used.
+    """
+    weights = trained_weights(name) if is_trained(name) and find_method(name) is None else None
+    return str(read_config(weights.with_name('config.json'))['architecture']) if weights else name.partition('.')[0]
+
+
+def trained_weights(name: str) -> Path | None:
+    """The file of trained weights, from which a run can start; None for those of a method of another package.
+
+    Raises:
+        UserError: There is no such folder, repository or name.
+    """
+    if name.startswith('hf-hub:'):
+        return download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors')) / 'model.safetensors'
+    trained = {item.name: item for item in load_manifest()}
+    if (item := trained.get(name)) is not None:
+        return download(f'{item.repo}@{item.revision}', ('model.safetensors',)) / 'model.safetensors' if item.repo else item.file
+    if find_method(name) is not None:
+        return None
+    folder = Path(name.removeprefix('local-dir:'))
+    _check_folder(folder)
+    return folder / 'model.safetensors'
+
+
 def create_model(name: str, **args: Any) -> TimmModel:
     """timm.create_model, with a one-sentence error if weights cannot be downloaded.
 
@@ -96,7 +133,8 @@ def _load_published(item: Checkpoint) -> TimmModel:
     return _load_folder(folder)
 
 
-def _load_folder(folder: Path) -> TimmModel:
+def _check_folder(folder: Path) -> None:
+    """Raise a UserError unless a folder holds a saved model."""
     if folder.suffix in _PICKLES:
         raise UserError(f"'{folder}' is a pickle, which can run any code when it is loaded; this package only reads .safetensors")
     if not folder.is_dir():
@@ -111,6 +149,11 @@ def _load_folder(folder: Path) -> TimmModel:
             raise UserError(f"'{folder}' holds only a pickle ({pickles[0]}), which can run any code when it is loaded; convert it to "
                             "model.safetensors")
         raise UserError(f"'{folder}' has no model.safetensors, so it is not a finished training run")
+
+
+def _load_folder(folder: Path) -> TimmModel:
+    _check_folder(folder)
+    weights = folder / 'model.safetensors'
     state = read_weights(weights)
     model = _build(folder)
     _load_state(model, state, weights)

@@ -12,7 +12,8 @@ from fgvc_zoo_cli._terminal import console
 
 
 def train(
-        model: Annotated[str, typer.Option(help='A registered name, or any timm model for the baseline.')],
+        model: Annotated[str, typer.Option(
+            help='A registered name, any timm model for the baseline, or trained weights: NAME.TAG, a run folder, hf-hub:ORG/NAME.')],
         data: Data,
         output: Annotated[Path, typer.Option(help='The run folder.')],
         recipe: Annotated[Optional[str], typer.Option(
@@ -26,6 +27,8 @@ def train(
         train_split: Annotated[str, typer.Option(help="'fit' is 'train' without a held-out fifth.")] = 'train',
         eval_split: Annotated[Optional[str], typer.Option(help="Split to measure while training; 'holdout' to choose settings.")] = None,
         eval_every: Annotated[int, typer.Option(min=1, help='Epochs between measurements.')] = 1,
+        save_every: Annotated[int, typer.Option(min=0, help='Epochs between saved models; the last one always is.')] = 0,
+        keep_best: Annotated[bool, typer.Option('--keep-best', help='Keep the best epoch on --eval-split in OUTPUT/best too.')] = False,
         pretrained_backbone: Annotated[str, typer.Option(help='true, false, or a .safetensors file with timm keys.')] = 'true',
         workers: Workers = 2,
         cache: Annotated[Optional[bool], typer.Option(help='Keep decoded images in memory; if they fit when not given.')] = None,
@@ -38,6 +41,7 @@ def train(
     """Train a model on your own photographs or on a benchmark."""
     from fgvc_zoo._errors import UserError, plain
     from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.loading import architecture_of, is_trained
     from fgvc_zoo.recipes import load_recipe, recipe_for
 
     try:
@@ -49,13 +53,16 @@ def train(
     parsed = parse_changes(changes or [])
     if twice := sorted(shortcuts.keys() & parsed.keys()):
         raise UserError(f"'{twice[0]}' is given twice, as --{twice[0].replace('_', '-')} and with --set: leave out one of them")
+    if is_trained(model) and (own := [key for key in parsed if key.startswith('model_args')]):
+        raise UserError(f"'{model}' has trained weights, which bring their own model_args: leave out '{own[0]}', or train the "
+                        f"architecture '{architecture_of(model)}'")
     dataset = open_dataset(data, train_split)
-    settings = load_recipe(recipe or recipe_for(model), len(dataset)).replace(**shortcuts, **parsed)
+    settings = load_recipe(recipe or recipe_for(architecture_of(model)), len(dataset)).replace(**shortcuts, **parsed)
     console(stderr=True).print(plain(dataset.describe()))
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
-        eval_every=eval_every, pretrained_backbone=_weights(pretrained_backbone), workers=workers, cache=cache, resume=resume,
-        accept_changes=accept_changes, device=device, amp=amp, command=command_line()))
+        eval_every=eval_every, save_every=save_every, keep_best=keep_best, pretrained_backbone=_weights(pretrained_backbone),
+        workers=workers, cache=cache, resume=resume, accept_changes=accept_changes, device=device, amp=amp, command=command_line()))
     console(stderr=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'

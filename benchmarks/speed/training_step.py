@@ -26,7 +26,8 @@ from fgvc_zoo._files import write_json
 from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.recipes import load_recipe, recipe_for
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.setup import build_model, parameter_groups, train_mode
+from fgvc_zoo.training.models import build_model
+from fgvc_zoo.training.setup import parameter_groups, train_mode
 
 BACKBONE = 'tf_efficientnet_lite0'
 CLASSES = 200

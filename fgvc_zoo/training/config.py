@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fgvc_zoo._errors import check_choice, check_range
+from fgvc_zoo._errors import UserError, check_choice, check_range
 from fgvc_zoo.recipes import Recipe
 
 
@@ -13,7 +13,8 @@ class TrainConfig:
     """One run.
 
     Attributes:
-        model: Registered name: one of this zoo's, or any timm model with the recipe 'baseline'.
+        model: Registered name: one of this zoo's, or any timm model with the recipe 'baseline'. Or trained weights to start from, with a
+            new classifier: a name of this zoo with a tag, a folder, 'hf-hub:ORG/NAME'.
         data: 'cub200:PATH', 'grocery:PATH', 'folder:PATH' or a path.
         output: The run folder.
         recipe: Hyper-parameters.
@@ -21,6 +22,8 @@ class TrainConfig:
         train_split: Split to train on; 'fit' leaves a fifth of the training split out.
         eval_split: Split to measure after every `eval_every` epochs; None measures nothing. Use 'holdout' to choose settings, never 'test'.
         eval_every: In epochs.
+        save_every: Epochs between models that are saved before the end; 0 for none. A run that is stopped leaves one too.
+        keep_best: Keep the model of the epoch with the best top-1 on `eval_split` too, which then must not be 'test'.
         pretrained_backbone: True for timm's ImageNet weights, False for none, or the path of a safetensors file with timm's keys.
         workers: Processes that load images.
         cache: Keep decoded images in memory; None does so where they fit.
@@ -43,6 +46,8 @@ class TrainConfig:
     train_split: str = 'train'
     eval_split: str | None = None
     eval_every: int = 1
+    save_every: int = 0
+    keep_best: bool = False
     pretrained_backbone: bool | str = True
     workers: int = 2
     cache: bool | None = None
@@ -57,5 +62,9 @@ class TrainConfig:
         check_range('seed', self.seed, 0, 2**32 - 1)
         check_range('workers', self.workers, 0, 1024)
         check_range('eval_every', self.eval_every, 1)
+        check_range('save_every', self.save_every, 0)
+        if self.keep_best and self.eval_split in (None, 'test'):
+            raise UserError("the best epoch is chosen on a split that is measured while training, and never on 'test': give --eval-split "
+                            'holdout (with --train-split fit) or val')
         if self.amp is not None:
             check_choice('precision (amp)', self.amp, ('bf16', 'fp16'))

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import sha256
 from fgvc_zoo.data import ImageDataset
+from fgvc_zoo.loading import is_trained, trained_weights
 from fgvc_zoo.training.checkpoint import CHECKPOINT, PREVIOUS
 from fgvc_zoo.training.config import TrainConfig
 
@@ -30,10 +31,11 @@ def identity(config: TrainConfig, dataset: ImageDataset) -> dict[str, Any]:
         config: The run's settings, with a recipe that leaves nothing open.
         dataset: Its training images.
     """
-    weights = config.pretrained_backbone
+    weights: Any = config.pretrained_backbone
+    start = trained_weights(config.model) if is_trained(config.model) else Path(weights) if isinstance(weights, str) else None
     values = dict(
         model=config.model, recipe=config.recipe.to_dict(), seed=config.seed, train_split=config.train_split, amp=config.amp,
-        backbone_weights=sha256(Path(weights)) if isinstance(weights, str) else weights,
+        backbone_weights=sha256(start) if start else weights,
         classes=dataset.class_names, images=len(dataset), data=fingerprint(dataset))
     plain: dict[str, Any] = json.loads(json.dumps(values))  # tuples become lists, as in the checkpoint
     return plain
@@ -55,7 +57,7 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path, acc
         saved: `identity` of the checkpoint. One of an older version lacks some items, which are not compared.
         now: `identity` of this run.
         folder: The run folder, for messages.
-        accept_changes: Go on with other images of the same classes, or another precision.
+        accept_changes: Go on with other images of the same classes, or another precision. More epochs need no permission.
 
     Raises:
         UserError: They differ; each difference is named.
@@ -63,6 +65,11 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path, acc
     # an older version may lack items of the recipe; what it did then is their default
     old = {**saved, 'recipe': {**_flat(now['recipe']), **{k: v for k, v in _flat(saved['recipe']).items() if k in _flat(now['recipe'])}}}
     new = {**now, 'recipe': _flat(now['recipe'])}
+    epochs = new['recipe']['epochs']
+    if epochs > old['recipe']['epochs']:
+        warnings.warn(f"the run in '{folder}' was made for {old['recipe']['epochs']} epochs and goes on to {epochs}: its learning rate is "
+                      'that of the longer schedule from here on', stacklevel=2)
+        old['recipe']['epochs'] = epochs
     different = {key: _describe(key, old[key], new[key]) for key in new if key in old and old[key] != new[key]}
     if 'images' in different:
         different.pop('data', None)  # says less

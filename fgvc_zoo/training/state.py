@@ -17,8 +17,8 @@ from fgvc_zoo._device import choose_device
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import cpu_state_dict, write_json, write_weights
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.loading import TimmModel, eval_transform_for
-from fgvc_zoo.saving import save_config
+from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
+from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.tasks import create_task, find_task
 from fgvc_zoo.training.checkpoint import load_checkpoint, save_checkpoint
 from fgvc_zoo.training.config import TrainConfig
@@ -26,7 +26,8 @@ from fgvc_zoo.training.history import History
 from fgvc_zoo.training.identity import check_identity, identity
 from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
-from fgvc_zoo.training.setup import build_model, parameter_groups, schedule, train_dataset, train_loader, train_sampler, trained_backbone
+from fgvc_zoo.training.models import build_model
+from fgvc_zoo.training.setup import parameter_groups, schedule, train_dataset, train_loader, train_sampler, trained_backbone
 from fgvc_zoo.version import __version__
 
 
@@ -60,7 +61,8 @@ class RunState:
         self.model = build_model(config.model, config.recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
         self.recipe = recipe = config.recipe.replace(
-            input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'])
+            input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'],
+            model_args=portable_args(self.model._model_args) if is_trained(config.model) else config.recipe.model_args)
         self.config = config = replace(config, recipe=recipe)
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
@@ -136,10 +138,11 @@ class RunState:
         """The weights that are kept: the averaged ones, or the last."""
         return self.ema.module if self.ema else self.model
 
-    def _export(self) -> None:
+    def _export(self, folder: Path) -> None:
         """config.json and model.safetensors, for timm and transformers."""
-        write_weights(self.folder / 'model.safetensors', cpu_state_dict(self.final_model))
-        save_config(self.model, self.folder / 'config.json', self.class_names)
+        folder.mkdir(exist_ok=True)
+        write_weights(folder / 'model.safetensors', cpu_state_dict(self.final_model))
+        save_config(self.model, folder / 'config.json', self.class_names)
 
     def _describe(self) -> None:
         """run.json: everything needed to repeat the run."""

@@ -40,7 +40,8 @@ def train(config: TrainConfig) -> Path:
     """Train, or go on training.
 
     The run folder holds `config.json` and `model.safetensors` (a timm model: `timm.create_model('local-dir:FOLDER', pretrained=True)`),
-    `run.json` (settings, versions), `history.csv`, `tensorboard/`, `curves.png` and the resumable checkpoint.
+    `run.json` (settings, versions), `history.csv`, `tensorboard/`, `curves.png` and the resumable checkpoint. The model is there after
+    every `save_every` epochs, when the run is stopped, and at its end; with `keep_best` the best one so far is in `best/`.
 
     Returns:
         The run folder.
@@ -73,7 +74,7 @@ class _Run(RunState):
                 self._train_epoch(bar, bar_task)
                 self._finish_epoch()
         if main:
-            self._export()
+            self._export(self.folder)
             if lost := self.dataset.unreadable:
                 warnings.warn(f'{len(lost)} images could not be read, and others of their classes took their places: '
                               f"{', '.join(map(str, lost[:10]))}{' ...' if len(lost) > 10 else ''}", stacklevel=1)
@@ -192,7 +193,9 @@ class _Run(RunState):
                 f'{self.meters.describe(self.images_per_step)} {time_left(left)} left')
 
     def _stop(self, signal: int) -> NoReturn:
-        """Say how to go on, and end the process as the signal would."""
+        """Leave a model, say how to go on, and end the process as the signal would."""
+        if self.accelerator.is_main_process:
+            self._export(self.folder)
         command = self.config.command if '--resume' in self.config.command else f'{self.config.command} --resume'
         go_on = f'; go on with: {command}' if self.config.command else ''
         where = f'stopped after step {self.step_in_epoch} of epoch {self.epoch + 1}'
@@ -219,8 +222,19 @@ class _Run(RunState):
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if self.log.show:
                 print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
+            self._export_epoch(row)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, Meters()
         self._save()
+
+    def _export_epoch(self, row: dict[str, Any]) -> None:
+        """The model after an epoch, where it is wanted, and the best so far."""
+        config = self.config
+        if config.save_every and (self.epoch + 1) % config.save_every == 0:
+            self._export(self.folder)
+        measured = f'{config.eval_split}_top1'
+        before = [other[measured] for other in self.history.rows[:-1] if measured in other]
+        if config.keep_best and measured in row and row[measured] > max(before, default=-1.0):
+            self._export(self.folder / 'best')
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from fgvc_zoo.loading import load_model
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train, trainer
 from fgvc_zoo.training.interrupt import StopSignals
@@ -35,6 +36,7 @@ def test_a_stopped_run_is_saved_and_goes_on(photos, tmp_path, monkeypatch, capsy
             train(stopped)
     assert stop.value.code == status
     assert 'stopped after step 2 of epoch 1' in (err := capsys.readouterr().err) and 'fgvc-zoo train --lr 1 --resume' in err
+    assert load_model(stopped.output).num_classes == 3  # what was trained so far
     train(replace(stopped, resume=True))
     first, second = (load_file(Path(tmp_path, name, 'model.safetensors')) for name in ('whole', 'stopped'))
     assert all((first[key] == second[key]).all() for key in first)

@@ -14,16 +14,8 @@ import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training.setup import (
-    build_model,
-    class_vectors,
-    early_side,
-    parameter_groups,
-    schedule,
-    train_dataset,
-    train_mode,
-    trained_backbone,
-)
+from fgvc_zoo.training.models import build_model
+from fgvc_zoo.training.setup import class_vectors, early_side, parameter_groups, schedule, train_dataset, train_mode, trained_backbone
 
 # every method over the backbones of the papers
 PAPER_MODELS = [

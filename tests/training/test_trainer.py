@@ -16,9 +16,10 @@ from fgvc_zoo import WSDAN, UserError
 from fgvc_zoo.models.registry import backbone_cfg
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import task_settings
-from fgvc_zoo.training import TrainConfig, train, trainer as trainer_module
+from fgvc_zoo.training import TrainConfig, state as state_module, train, trainer as trainer_module
 from fgvc_zoo.training.checkpoint import load_checkpoint
-from fgvc_zoo.training.setup import build_model, parameter_groups
+from fgvc_zoo.training.models import build_model
+from fgvc_zoo.training.setup import parameter_groups
 
 
 @pytest.fixture(scope='module')
@@ -134,7 +135,7 @@ def test_run_folder(photos, tmp_path):
 
 def test_nan_stops_before_it_reaches_the_weights(photos, tmp_path, monkeypatch):
     calls = []
-    original = trainer_module.create_task
+    original = state_module.create_task
 
     def poisoned(name, model, **args):
         task = original(name, model, **args)
@@ -148,7 +149,7 @@ def test_nan_stops_before_it_reaches_the_weights(photos, tmp_path, monkeypatch):
         task.step = wrapped
         return task
 
-    monkeypatch.setattr(trainer_module, 'create_task', poisoned)
+    monkeypatch.setattr(state_module, 'create_task', poisoned)
     with pytest.raises(UserError, match=r'the loss is nan at epoch 2, step 5 .*lower the learning rate; the last good checkpoint'):
         train(config(photos, tmp_path / 'run'))
     state = load_checkpoint(tmp_path / 'run')
