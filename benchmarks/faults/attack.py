@@ -278,7 +278,7 @@ def draw_table(result: dict[str, Any]) -> str:
         'What the package makes of files that are damaged on purpose. Each is either answered as the undamaged file is, or refused in one',
         'sentence; a damaged photograph that can still be decoded is answered as it is. Nothing is ever unpickled or fetched. A training',
         'that is stopped goes on, from the checkpoint before if the last one is damaged, and ends with the weights of one that was not',
-        'stopped, bit for bit.', '',
+        'stopped, bit for bit. Its time is that of both parts, with other work on the machine.', '',
         '| fault | injected | right answer | one sentence | anything else | work lost | slowest |', '|---|---|---|---|---|---|---|']
     for kind, row in sorted(result['faults'].items()):
         counts = ' | '.join(str(row[name]) for name in ('injected', 'answer', 'sentence', 'other'))

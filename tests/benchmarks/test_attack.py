@@ -50,3 +50,4 @@ def test_table_of_the_docs_is_the_result_file():
     assert all(row['other'] == 0 for row in result['faults'].values())
     assert sum(row['injected'] for kind, row in result['faults'].items() if kind.startswith('image')) >= 10_000
     assert sum(row['injected'] for kind, row in result['faults'].items() if kind.startswith(('weights', 'config'))) >= 2_000
+    assert sum(row['answer'] for kind, row in result['faults'].items() if kind.startswith('training')) >= 16
