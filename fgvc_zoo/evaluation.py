@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_iou
 
 from fgvc_zoo._files import sha256
@@ -52,7 +52,7 @@ def evaluate(
 @torch.inference_mode()
 def collect_answers(
         model: TimmModel,
-        dataset: ImageDataset,
+        dataset: ImageDataset | Subset[Any],
         batch_size: int = 32,
         workers: int = 0,
         device: torch.device | str = 'cpu',

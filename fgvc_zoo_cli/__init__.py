@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from fgvc_zoo_cli import evaluate, models, predict, publish, timm_scripts, train, verify
+from fgvc_zoo_cli._common import is_main_process
 from fgvc_zoo_cli._terminal import accept_any_text, forget_output
 
 app = typer.Typer(
@@ -34,6 +35,8 @@ def options(
         typer.echo(version('fgvc-zoo'))
         raise typer.Exit
     warnings.filterwarnings('ignore', module='PIL')  # of metadata, which do not matter here, without the file's name
+    if not is_main_process():
+        warnings.simplefilter('ignore')
     if context.invoked_subcommand != 'timm':  # timm's scripts keep Python's format
         warnings.formatwarning = _note  # type: ignore[assignment]  # the place in the code is for developers
     if modules:

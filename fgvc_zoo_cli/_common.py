@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import Annotated, Optional
@@ -18,3 +19,8 @@ Workers = Annotated[int, typer.Option(min=0, help='Processes that load images.')
 def command_line() -> str:
     """The command, as it can be typed again."""
     return shlex.join(['fgvc-zoo', *sys.argv[1:]])
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of the processes that a launcher started, or the only one: it alone says what is no error."""
+    return os.environ.get('RANK', '0') == '0'

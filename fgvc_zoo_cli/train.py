@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import Data, Device, Workers, command_line
+from fgvc_zoo_cli._common import Data, Device, Workers, command_line, is_main_process
 from fgvc_zoo_cli._terminal import console
 
 
@@ -58,11 +58,14 @@ def train(
                         f"architecture '{architecture_of(model)}'")
     dataset = open_dataset(data, train_split)
     settings = load_recipe(recipe or recipe_for(architecture_of(model)), len(dataset)).replace(**shortcuts, **parsed)
-    console(stderr=True).print(plain(dataset.describe()))
+    if is_main_process():
+        console(stderr=True).print(plain(dataset.describe()))
     folder = training.train(training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
         eval_every=eval_every, save_every=save_every, keep_best=keep_best, pretrained_backbone=_weights(pretrained_backbone),
         workers=workers, cache=cache, resume=resume, accept_changes=accept_changes, device=device, amp=amp, command=command_line()))
+    if not is_main_process():
+        return
     console(stderr=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import torch.distributed as dist
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
@@ -24,11 +25,12 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.data import ImageDataset, ImageError, cache_bytes, fits_in_memory
 from fgvc_zoo.data.seeding import derive_seed
-from fgvc_zoo.evaluation import evaluate, parts_of
+from fgvc_zoo.evaluation import parts_of
 from fgvc_zoo.tasks import MethodTask, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.identity import run_folder
+from fgvc_zoo.training.measure import measure
 from fgvc_zoo.training.meters import Meters, warn_at_chance
 from fgvc_zoo.training.setup import class_vectors, train_mode
 from fgvc_zoo.training.state import RunState
@@ -54,7 +56,12 @@ def train(config: TrainConfig) -> Path:
     config = replace(config, recipe=recipe)
     folder = Path(config.output)
     with run_folder(folder, config.resume):
-        return _Run(config, folder).run()
+        try:
+            return _Run(config, folder).run()
+        except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or 'gloo' in str(error)):  # gloo's errors have no class of their own
+                raise
+            raise UserError('another process of this run has ended: see its message, then go on with --resume') from error
 
 
 class _Run(RunState):
@@ -178,12 +185,14 @@ class _Run(RunState):
         with torch.autocast(self.accelerator.device.type, enabled=False):
             self.accelerator.backward(loss)
 
-    @staticmethod
-    def _values(result: dict[str, Tensor], targets: Tensor) -> dict[str, float]:
-        """The loss, its components and the accuracy in percent, copied from the device at once."""
+    def _values(self, result: dict[str, Tensor], targets: Tensor) -> dict[str, float]:
+        """The loss, its components and the accuracy in percent, means over the processes, copied from the device at once."""
         scalars = {key: value.detach() for key, value in result.items() if value.ndim == 0}
         scalars['correct'] = (result['output'].detach().argmax(1) == targets).float().mean() * 100
-        return dict(zip(scalars, torch.stack([value.float() for value in scalars.values()]).tolist(), strict=True))
+        values = torch.stack([value.float() for value in scalars.values()])
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, 'mean')
+        return dict(zip(scalars, values.tolist(), strict=True))
 
     def _line(self) -> str:
         """Where the run is, for a log."""
@@ -238,21 +247,14 @@ class _Run(RunState):
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent."""
-        if not self.accelerator.is_main_process:
-            return {}
-        model = self.final_model
-        was_training = model.training
-        model.eval()
+        split = self.config.eval_split
         try:
-            metrics = evaluate(model, dataset, batch_size=self.recipe.batch_size, device=self.accelerator.device)
+            metrics = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size)
         except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
-            warnings.warn(f"the split '{self.config.eval_split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
+            warnings.warn(f"the split '{split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
             return {}
-        finally:
-            model.train(was_training)
-        row = {f'{self.config.eval_split}_top1': metrics['top1']}
-        row.update({f'{self.config.eval_split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'})
-        return row
+        parts = {f'{split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'}
+        return {f'{split}_top1': metrics['top1'], **parts}
 
 
 def _advance(bar: Progress, bar_task: TaskID, done: int, total: int) -> None:

@@ -1,6 +1,8 @@
 """Two processes that share the images of a step end with the weights of one process with all of them."""
 
+import csv
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,11 +20,11 @@ from pathlib import Path
 import torch
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train, trainer
-if os.environ.get('STOPPED') == os.environ['RANK']:
+if os.environ['RANK'] in (os.environ.get('STOPPED'), os.environ.get('KILLED')):
     step = trainer._Run._step
     def step_and_stop(run, images, targets, number):
         if number == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL if 'KILLED' in os.environ else signal.SIGTERM)
         return step(run, images, targets, number)
     trainer._Run._step = step_and_stop
 torch.set_num_threads(1)
@@ -34,7 +36,8 @@ name, model, args = dict(
                      'task_args.classification_steps': 2, 'task_args.ranking_steps': 1, 'task_args.follow_peaks': False}),
 )[method]
 recipe = load_recipe(name).replace(epochs=2, batch_size=int(batch_size), input_size=48, freeze_bn=True, lr=0.001, **args)
-train(TrainConfig(model, data, output, recipe, seed=3, pretrained_backbone=False, workers=0, device='cpu', progress=False,
+train(TrainConfig(model, data, output, recipe, seed=3, pretrained_backbone=False, workers=0, device='cpu',
+                  progress=False, eval_split='test',
                   resume=(Path(output) / 'checkpoint.safetensors').exists(), command='fgvc-zoo train'))
 '''
 
@@ -45,12 +48,14 @@ def photos(tmp_path_factory):
     root = tmp_path_factory.mktemp('photos')
     generator = np.random.default_rng(0)
     for label in range(4):
-        folder = root / 'train' / f'class{label}'
-        folder.mkdir(parents=True)
-        for index in range(6):
-            pixels = generator.integers(0, 120, (56, 64, 3))
-            pixels[..., label % 3] += 60 + 20 * label
-            Image.fromarray(pixels.astype('uint8')).save(folder / f'{index}.jpg')
+        # five images to measure, which two processes cannot share evenly
+        for split, count in (('train', 6), ('test', 2 if label == 0 else 1)):
+            folder = root / split / f'class{label}'
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = generator.integers(0, 120, (56, 64, 3))
+                pixels[..., label % 3] += 60 + 20 * label
+                Image.fromarray(pixels.astype('uint8')).save(folder / f'{index}.jpg')
     return root
 
 
@@ -91,7 +96,12 @@ def test_two_processes_train_what_one_does(photos, tmp_path, method):
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
-    assert (tmp_path / 'two' / 'history.csv').read_text().count('\n') == 3
+    rows = {name: list(csv.DictReader((tmp_path / name / 'history.csv').open())) for name in ('one', 'two')}
+    assert len(rows['two']) == 2
+    for one, two in zip(rows['one'], rows['two'], strict=True):  # the loss of all images, and every measured image once
+        assert {key: float(two[key]) for key in two if 'second' not in key} == pytest.approx(
+            {key: float(one[key]) for key in one if 'second' not in key}, rel=1e-3, abs=1e-5)
+        assert float(one['test_top1']) * 5 == pytest.approx(100 * round(float(one['test_top1']) / 20))
 
 
 @pytest.mark.timeout(600)
@@ -106,3 +116,11 @@ def test_a_signal_to_one_of_two_processes_stops_and_saves_both(photos, tmp_path)
     assert codes == [0, 0], written
     whole, stopped = (load_file(tmp_path / name / 'model.safetensors') for name in ('whole', 'stopped'))
     assert all(torch.equal(stopped[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.timeout(600)
+def test_the_death_of_a_process_ends_the_other_in_a_sentence(photos, tmp_path):
+    codes, written = wait_for(spawn_two('baseline', photos, tmp_path / 'run', 1, KILLED='1'))
+    assert codes == [1, -signal.SIGKILL], written
+    last = written[0].strip().splitlines()[-1]
+    assert last.endswith('UserError: another process of this run has ended: see its message, then go on with --resume')
