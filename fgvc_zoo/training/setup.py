@@ -22,6 +22,7 @@ from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
+from fgvc_zoo.training.interrupt import outlast_signal
 
 
 def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = None) -> list[dict[str, Any]]:
@@ -159,4 +160,5 @@ def class_vectors(model: TimmModel) -> Tensor:
 def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:
     """Batches of (images (B, 3, S, S) float32, targets (B,) int64)."""
     return DataLoader(
-        dataset, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin, drop_last=True)
+        dataset, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin, drop_last=True,
+        worker_init_fn=outlast_signal)
