@@ -179,5 +179,5 @@ def test_an_existing_run_is_not_overwritten(photos, tmp_path):
     train(config(photos, tmp_path, recipe=recipe('baseline', epochs=1), model='test_resnet'))
     with pytest.raises(UserError, match='already holds a run'):
         train(config(photos, tmp_path, recipe=recipe('baseline', epochs=1), model='test_resnet'))
-    with pytest.raises(UserError, match='recipe epochs: 1, now 2'):
-        train(config(photos, tmp_path, recipe=recipe('baseline', epochs=2), model='test_resnet', resume=True))
+    with pytest.raises(UserError, match='recipe batch_size: 4, now 5'):
+        train(config(photos, tmp_path, recipe=recipe('baseline', epochs=1, batch_size=5), model='test_resnet', resume=True))
