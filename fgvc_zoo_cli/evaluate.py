@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -13,6 +14,7 @@ from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, command_line
 from fgvc_zoo_cli._terminal import console
 
 if TYPE_CHECKING:
+    from fgvc_zoo.data import ImageDataset
     from fgvc_zoo.loading import TimmModel
 
 
@@ -25,7 +27,7 @@ def evaluate(
         json_file: Annotated[Optional[Path], typer.Option('--json', help='Write the result to this file.')] = None,
         device: Device = None,
 ) -> dict[str, Any]:
-    """Measure a model: accuracies of each pass, localisation, calibration."""
+    """Measure a model: accuracies of each pass, localisation, calibration. The classes of the data are found by their names."""
     from fgvc_zoo import evaluation
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._files import check_output, write_json
@@ -42,13 +44,15 @@ def evaluate(
     golden = golden_logits(network)[0, :10]
     network.to(place)
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
-    _check_classes(network, dataset.class_names, model)
+    matching = _match_classes(network, dataset, model)
     err = console(stderr=True)
     with progress_bar(err.is_terminal, err) as bar:
         task = bar.add_task(f'measuring on {split}', total=len(dataset))
         metrics = evaluation.evaluate(
             network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
     record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
+    if matching:
+        record['classes'] = matching
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
@@ -56,17 +60,35 @@ def evaluate(
     return record
 
 
-def _check_classes(model: TimmModel, names: list[str], name: str) -> None:
-    from fgvc_zoo._errors import UserError
+def _match_classes(model: TimmModel, dataset: ImageDataset, name: str) -> dict[str, list[str]]:
+    """Give the images the model's classes, by their names. Images of classes that it does not know cannot be answered and are left out.
+
+    Returns:
+        The data's names that it knows and does not know; nothing if they are its own, in its order.
+    """
+    from fgvc_zoo._errors import UserError, nearest
+    from fgvc_zoo.data import match_classes
     from fgvc_zoo.loading import class_names
 
-    known = class_names(model)
-    if len(known) != len(names):
-        raise UserError(f"'{name}' knows {len(known)} classes, the data have {len(names)}; they do not belong together")
-    different = [(ours, theirs) for ours, theirs in zip(known, names, strict=True) if ours != theirs]
-    if different and not known[0].startswith('class '):
-        raise UserError(f"'{name}' knows other classes than the data: {different[0][0]!r} stands where the data have "
-                        f"{different[0][1]!r}")
+    known, names = class_names(model), dataset.class_names
+    if known == names or (known[0] == 'class 0' and len(known) == len(names)):  # a model without names is asked by position
+        return {}
+    classes = match_classes(names, known)
+    matched = [own for own, index in zip(names, classes, strict=True) if index is not None]
+    unknown = [own for own, index in zip(names, classes, strict=True) if index is None]
+    if not matched:
+        raise UserError(f"'{name}' knows none of the classes of the data, such as '{names[0]}'{nearest(names[0], known)} (it knows "
+                        f"{len(known)}, such as '{known[0]}')")
+    if sorted(index for index in classes if index is not None) != sorted({index for index in classes if index is not None}):
+        raise UserError(f"two classes of the data have the same name for '{name}', but for case, spaces, '_' or '-': rename one of them")
+    dataset.relabel(classes, known)
+    if not len(dataset):
+        raise UserError(f"'{dataset.root}' has no images of the classes that '{name}' knows, such as '{matched[0]}'")
+    left_out = f"; {len(unknown)} are unknown to it and left out, such as '{unknown[0]}'" if unknown else ''
+    if unknown or len(matched) < len(known):
+        warnings.warn(f"{len(matched)} of the model's {len(known)} classes are in the data, found by name{left_out}; the model may answer "
+                      'with any of its classes', stacklevel=1)
+    return dict(matched=matched, unknown=unknown)
 
 
 def _record(

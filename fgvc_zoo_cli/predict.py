@@ -24,6 +24,8 @@ def predict(
         paths: Annotated[list[Path], typer.Argument(help='Image files, and folders of them.')],
         model: Annotated[str, typer.Option(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')] = DEFAULT_MODEL,
         top: Annotated[int, typer.Option(min=1, help='Number of classes to show.')] = 5,
+        classes: Annotated[Optional[list[str]], typer.Option(
+            help='Names of the classes that come into question, separated by commas; may be repeated. All, if not given.')] = None,
         as_json: Json = False,
         save: Annotated[Optional[Path], typer.Option(help='Folder for pictures of the attention and the enlarged region.')] = None,
         device: Device = None,
@@ -35,7 +37,7 @@ def predict(
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import find_images, free_names
     from fgvc_zoo.explain import draw_prediction
-    from fgvc_zoo.loading import load_model
+    from fgvc_zoo.loading import class_names, load_model
     from fgvc_zoo.prediction import predict as predict_images
 
     images = find_images(paths)
@@ -43,11 +45,12 @@ def predict(
     out, err = console(), console(stderr=True)
     if save:
         check_folder(save)
+    among = _names(classes, class_names(network)) if classes else None
     pictures = free_names(images, save, '.explained.png') if save else []
     answers: list[Prediction] = []
     with progress_bar(err.is_terminal, err) as bar:
         task = bar.add_task('predicting', total=len(images))
-        for answer in predict_images(network, images, top, explain=save is not None):
+        for answer in predict_images(network, images, top, explain=save is not None, classes=among):
             answers.append(answer)
             bar.advance(task)
             if not as_json and answer.error is None:
@@ -65,6 +68,14 @@ def predict(
     if failed:
         err.print(f'fgvc-zoo: {len(failed)} of {len(answers)} images could not be read', style='red')
         raise typer.Exit(1)
+
+
+def _names(words: list[str], known: list[str]) -> list[str]:
+    """The names in the words of `--classes`. A name may have a comma itself."""
+    from fgvc_zoo.data import match_classes
+
+    parts = [[word] if match_classes([word], known)[0] is not None else word.split(',') for word in words]
+    return [name.strip() for names in parts for name in names if name.strip()]
 
 
 def _show(out: Console, answer: Prediction) -> None:

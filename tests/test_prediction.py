@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fgvc_zoo import UserError
 from fgvc_zoo.data import load_image
 from fgvc_zoo.loading import eval_transform_for, load_model
 from fgvc_zoo.prediction import predict
@@ -36,3 +37,23 @@ def test_top_is_at_most_the_number_of_classes(run_folder, photos):
     answer, = predict(load_model(str(run_folder)), [next((photos / 'test').rglob('*.jpg'))], top=99)
     assert len(answer.names) == 3
     assert sum(answer.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_classes_that_come_into_question_share_the_probability(run_folder, photos):
+    model = load_model(str(run_folder))
+    path = next((photos / 'test').rglob('*.jpg'))
+    whole, = predict(model, [path])
+    among, = predict(model, [path], classes=['LEEK', 'gala'])
+    probability = dict(zip(whole.names, whole.probabilities, strict=True))
+    assert sorted(among.names) == ['gala', 'leek']
+    for name, value in zip(among.names, among.probabilities, strict=True):
+        assert value == pytest.approx(probability[name] / (probability['gala'] + probability['leek']), abs=1e-5)
+    assert among.probabilities == sorted(among.probabilities, reverse=True)
+
+
+@pytest.mark.parametrize(('classes', 'words'), [
+    (['gala', 'kiwy'], "does not know the class 'kiwy', did you mean 'kiwi'"), (['gala'], 'two classes at least .* not 1'),
+    (['gala', 'Gala'], 'not 1'), ([], 'not 0')])
+def test_classes_that_cannot_be_chosen_from_are_named(run_folder, photos, classes, words):
+    with pytest.raises(UserError, match=words):
+        list(predict(load_model(str(run_folder)), [next((photos / 'test').rglob('*.jpg'))], classes=classes))

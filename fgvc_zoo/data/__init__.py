@@ -2,6 +2,7 @@
 
 from fgvc_zoo.data._base import ImageDataset
 from fgvc_zoo.data.cache import cache_bytes, fits_in_memory
+from fgvc_zoo.data.class_names import match_classes
 from fgvc_zoo.data.datasets import CUB200, Grocery, open_dataset
 from fgvc_zoo.data.files import IMAGE_EXTENSIONS, find_images, free_names
 from fgvc_zoo.data.folder import ImageFolder
@@ -12,5 +13,5 @@ from fgvc_zoo.data.transforms import Augmentation, eval_transform, inverse_norma
 __all__ = [
     'CUB200', 'IMAGE_EXTENSIONS', 'Augmentation', 'BalancedSampler', 'EpochSampler', 'Grocery', 'ImageDataset', 'ImageError',
     'ImageFolder', 'cache_bytes', 'eval_transform', 'find_images', 'fits_in_memory', 'free_names', 'image_size',
-    'inverse_normalize', 'load_image', 'open_dataset', 'train_transform',
+    'inverse_normalize', 'load_image', 'match_classes', 'open_dataset', 'train_transform',
 ]

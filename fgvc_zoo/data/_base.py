@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -192,6 +192,24 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             progress: Called with (done, total) after each image.
         """
         self._cache = decode_all(self.paths, size, progress)
+
+    def relabel(self, classes: Sequence[int | None], class_names: list[str]) -> None:
+        """Give the images other classes, and leave some out.
+
+        Args:
+            classes: The new class of each class; None leaves its images out.
+            class_names: The names of all new classes.
+        """
+        new = [(index, classes[target]) for index, target in enumerate(self.targets)]
+        kept = [index for index, target in new if target is not None]
+        self.targets = [target for _, target in new if target is not None]
+        self.keys = [self.keys[index] for index in kept]
+        self.paths = [self.paths[index] for index in kept]
+        self._pixel_boxes = [self._pixel_boxes[index] for index in kept]
+        self._cache = [self._cache[index] for index in kept] if self._cache is not None else None
+        self._unreadable = self._unreadable[kept]
+        self.__dict__.pop('boxes', None)  # computed again from those that are left
+        self.class_names = class_names
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -55,6 +55,8 @@ class ImageFolder(ImageDataset):
                 raise UserError(f"'{splits['train']}' holds the single folder '{wrapper.name}', which holds folders itself: "
                                 f"move them into '{splits['train']}'")
             return splits
+        if splits and not others and self.split in splits:
+            return splits  # enough to measure on
         if splits and not others:
             raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
         if odd := [*splits.values(), *(folder for folder in others if _LIKE_A_SPLIT.fullmatch(folder.name))]:
@@ -74,8 +76,8 @@ class ImageFolder(ImageDataset):
 
     def _read(self, split: str) -> tuple[list[str], list[Sample]]:
         folders = self._folders()
-        class_names = sorted(_class_folders(folders['train']))
         classes = _class_folders(folders[split])
+        class_names = sorted(_class_folders(folders['train']) if 'train' in folders else classes)
         if unknown := [name for name in classes if name not in class_names]:
             raise UserError(
                 f"'{folders[split]}' has a folder {listed(unknown)} and '{folders['train']}' has not: "
@@ -99,7 +101,7 @@ class ImageFolder(ImageDataset):
         return class_names, samples
 
     def _warn_of_images_without_class(self, folders: dict[str, Path]) -> None:
-        if folders['train'] != self.root:
+        if folders.get('train') != self.root:
             unused = [item.name for item in _subfolders(self.root) if not _split_of(item) and walk_images(item).images]
             if unused:
                 warnings.warn(f"folders in '{self.root}' belong to no split and their images are left out, such as '{unused[0]}' "

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import fgvc_zoo.data
@@ -102,3 +103,20 @@ def test_rotated_photographs_are_turned_upright(call, run_folder, tmp_path):
     answers = json.loads(call('predict', tmp_path, '--model', run_folder, '--json')[1])
     first, second = ([(item['name'], round(item['probability'], 3)) for item in answer['predictions']] for answer in answers)
     assert first == second
+
+
+@pytest.mark.parametrize('words', [['--classes', 'gala,leek'], ['--classes', 'gala', '--classes', ' Leek']])
+def test_only_the_classes_that_come_into_question_are_answered(call, run_folder, photos, words):
+    status, out, _ = call('predict', photos / 'test', '--model', run_folder, '--json', *words)
+    assert status == 0
+    for answer in json.loads(out):
+        assert sorted(item['name'] for item in answer['predictions']) == ['gala', 'leek']
+        assert sum(item['probability'] for item in answer['predictions']) == pytest.approx(1, abs=1e-4)
+    status, _, err = call('predict', photos / 'test', '--model', run_folder, '--classes', 'gala,leak')
+    assert status == 2 and "does not know the class 'leak', did you mean 'leek'" in err
+
+
+def test_a_class_name_may_have_a_comma():
+    from fgvc_zoo_cli.predict import _names
+
+    assert _names(['Juice, orange', 'a,b'], ['Juice, orange', 'a', 'b']) == ['Juice, orange', 'a', 'b']

@@ -247,3 +247,20 @@ def test_no_holdout_of_single_images(folder: Callable[..., Path]) -> None:
     root = folder(cat=1, dog=1)
     with pytest.warns(UserWarning), pytest.raises(UserError, match="'holdout' of .* has no images"):
         ImageFolder(root, 'holdout')
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_images_get_other_classes_and_some_are_left_out(cub: Callable[..., Path], cached: bool) -> None:
+    root = cub(train=(6, 5, 4))
+    before, after = CUB200(root, 'train'), CUB200(root, 'train')
+    if cached:
+        after.cache(100)
+    assert before.boxes is not None and after.boxes is not None
+    after.relabel([3, None, 1], ['a', 'b', 'c', 'd'])
+    kept = [index for index, target in enumerate(before.targets) if target != 1]
+    assert after.class_names == ['a', 'b', 'c', 'd'] and len(after) == 10
+    assert after.targets == [3] * 6 + [1] * 4
+    assert (after.keys, after.paths) == ([before.keys[index] for index in kept], [before.paths[index] for index in kept])
+    assert after.boxes is not None and torch.equal(after.boxes, before.boxes[kept])
+    for index, old in enumerate(kept):
+        assert np.array_equal(np.asarray(after[index][0]), np.asarray(before[old][0]))
