@@ -229,6 +229,8 @@ def _upload_routes(api: FastAPI, hub: LoopbackHub) -> None:
     async def lfs_verify(request: Request, owner: str, name: str) -> Response:
         hub.writable(request, f'{owner}/{name}')
         item = await request.json()
+        if item['oid'] in hub.objects:  # another client has sent it meanwhile
+            return Response()
         content = received.pop(item['oid'], b'')
         if len(content) != item['size'] or hashlib.sha256(content).hexdigest() != item['oid']:
             raise HubError(422, f"the received content does not have the sha256 {item['oid']}")
