@@ -20,8 +20,8 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
     `repeat` counts earlier occurrences of the image in the epoch; here it is always 0.
 
     The first `length // (batch_size * world) * batch_size * world` images of the shuffled order are used, each by one process. The images
-    of one step over all processes are contiguous in that order. So a step has the same images for every `world` with equal
-    `batch_size * world`.
+    of one step over all processes are contiguous in that order, and so are those of each process. So a step has the same images in the same
+    order for every `world` with equal `batch_size * world`.
 
     Args:
         length: Number of images.
@@ -40,6 +40,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
 
     def __init__(self, length: int, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         check_range('batch_size', batch_size, 1)
+        self.batch_size = batch_size
         check_range('rank', rank, 0, world, exclude=(world,))
         if length < batch_size * world:
             raise UserError(
@@ -69,19 +70,23 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        return iter([(self.epoch, index, repeat) for index, repeat in self._order(generator)[self.start:]])
+        order = self._order(generator)
+        own = range(self.rank * self.batch_size, len(order), self.batch_size * self.world)  # where this process's batches begin
+        keys = [(self.epoch, index, repeat) for begin in own for index, repeat in order[begin:begin + self.batch_size]]
+        return iter(keys[self.start:])
 
     def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
-        """This process's (index, repeat) of an epoch."""
+        """(index, repeat) of an epoch, step by step; in each step those of one process after the other."""
         order = torch.randperm(self.length, generator=generator)[:self.per_rank * self.world]
-        return [(index, 0) for index in order[self.rank::self.world].tolist()]
+        return [(index, 0) for index in order.tolist()]
 
 
 class BalancedSampler(EpochSampler):
     """Batches with several images of each class, for losses over pairs.
 
-    Every batch of every process has batch_size // images_per_class classes with images_per_class images each. An epoch has as many steps as
-    with `EpochSampler`. The images of a class are shuffled and split into groups. The classes of a batch are drawn with probability
+    Every batch of every process has batch_size // images_per_class classes with images_per_class images each. The batches of a step over all
+    processes have different classes if there are enough, so a step has the same images in the same order for every `world` with equal
+    `batch_size * world`. An epoch has as many steps as with `EpochSampler`. The images of a class are shuffled and split into groups. The classes of a batch are drawn with probability
     proportional to their remaining groups, so nearly every image occurs once per epoch even if class sizes differ. A group that is too
     small is filled with other images of its class; a class of fewer than images_per_class images repeats them. `repeat` differs for each
     occurrence of an image in an epoch, so each copy is augmented differently. Equal copies would always be the nearest pairs.
@@ -119,21 +124,22 @@ class BalancedSampler(EpochSampler):
                             f'and there are {len(self.members)}; use a smaller batch size')
 
     def _order(self, generator: torch.Generator) -> list[tuple[int, int]]:
-        batches = self.per_rank * self.world // (self.classes_per_batch * self.images_per_class)
+        # all batches of a step at once, so that they have different classes, or else one after the other
+        together = self.world if self.world * self.classes_per_batch <= len(self.members) else 1
+        count = together * self.classes_per_batch
         similarity = self._similarity()
         groups: list[list[Tensor]] = [[] for _ in self.members]
         order: list[tuple[int, int]] = []
         occurrences: Counter[int] = Counter()
-        for batch in range(batches):
+        for _ in range(self.per_rank * self.world // (count * self.images_per_class)):
             left = torch.tensor([len(remaining) for remaining in groups])
-            if (left > 0).sum() < self.classes_per_batch:  # at the start, and when too few classes have groups left
+            if (left > 0).sum() < count:  # at the start, and when too few classes have groups left
                 for remaining, members in zip(groups, self.members, strict=True):
                     remaining.extend(self._split(members, generator))
                 left = torch.tensor([len(remaining) for remaining in groups])
-            drawn = self._draw(left.float(), similarity, generator)
+            drawn = self._draw(left.float(), count, similarity, generator)
             for index in torch.cat([groups[index].pop() for index in drawn]).tolist():
-                if batch % self.world == self.rank:
-                    order.append((index, occurrences[index]))
+                order.append((index, occurrences[index]))
                 occurrences[index] += 1
         return order
 
@@ -144,16 +150,16 @@ class BalancedSampler(EpochSampler):
         unit = F.normalize(self.class_vectors[self.classes].float(), dim=1)
         return unit @ unit.T
 
-    def _draw(self, weights: Tensor, similarity: Tensor | None, generator: torch.Generator) -> list[int]:
-        """The classes of a batch, with probability proportional to `weights`."""
+    def _draw(self, weights: Tensor, total: int, similarity: Tensor | None, generator: torch.Generator) -> list[int]:
+        """`total` classes, with probability proportional to `weights`."""
         if similarity is None:
-            return torch.multinomial(weights, self.classes_per_batch, generator=generator).tolist()
+            return torch.multinomial(weights, total, generator=generator).tolist()
         drawn: list[int] = []
         weights = weights.clone()
-        while len(drawn) < self.classes_per_batch:
+        while len(drawn) < total:
             first = torch.multinomial(weights, 1, generator=generator)
             weights[first] = 0
-            count = min(self.similar_classes - 1, self.classes_per_batch - len(drawn) - 1)
+            count = min(self.similar_classes - 1, total - len(drawn) - 1)
             nearest = similarity[first[0]].masked_fill(weights == 0, -2).topk(count).indices  # below every cosine
             weights[nearest] = 0
             drawn += [*first.tolist(), *nearest.tolist()]

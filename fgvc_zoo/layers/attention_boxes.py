@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from timm.models import register_notrace_function
 from torch import Tensor
@@ -108,20 +110,23 @@ def object_box(
     return attention_box(kept, level / peak.clamp(min=1e-12), padding, height, width)
 
 
-def sample_maps(attention: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def sample_maps(attention: Tensor, generator: torch.Generator | None = None, share: tuple[int, int] = (0, 1)) -> Tensor:
     """Draw one map per image with probability proportional to the square root of its mean (the authors' code).
 
     Args:
         attention: (B, M, h, w). NaN and negative values count as 0; if every map is 0 the draw is uniform.
         generator: Source of randomness; torch's global one if None.
+        share: (r, n) if the images are part r, counted from 0, of a batch in n equal parts. Parts that draw from equal generators then
+            draw what the whole batch would.
 
     Returns:
         (B, h, w).
     """
     weights = torch.nan_to_num(attention.detach().float(), 0.0, 0.0, 0.0).clamp(min=0).mean((2, 3)).sqrt()
     weights = weights + (weights.sum(1, keepdim=True) == 0)
-    place = generator.device if generator is not None else weights.device
-    index = torch.multinomial(weights.to(place), 1, generator=generator).to(attention.device)
+    # the largest quotient by exponential numbers is a draw with these probabilities, as in torch.multinomial
+    noise = _drawn(weights, generator, share, lambda numbers: numbers.exponential_(generator=generator))
+    index = (weights / noise).argmax(1, keepdim=True)
     return attention.gather(1, index[:, :, None, None].expand(-1, -1, attention.shape[2], attention.shape[3]))[:, 0]
 
 
@@ -132,6 +137,7 @@ def attention_crop(
         generator: torch.Generator | None = None,
         threshold: tuple[float, float] = (0.4, 0.6),
         padding: float = 0.1,
+        share: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Attention cropping (WS-DAN equations 7 and 8): each image zoomed to the region of one of its maps.
 
@@ -141,13 +147,14 @@ def attention_crop(
         generator: Source of randomness.
         threshold: Range from which each image draws its own threshold.
         padding: Margin around the region, as a fraction of the image's sides.
+        share: As in `sample_maps`.
 
     Returns:
         (B, C, H, W) in the images' dtype.
     """
     height, width = images.shape[2:]
-    maps = sample_maps(attention, generator)
-    boxes = attention_box(maps, _uniform(len(images), threshold, generator, images.device), padding, height, width)
+    maps = sample_maps(attention, generator, share)
+    boxes = attention_box(maps, _uniform(maps[:, 0, 0], threshold, generator, share), padding, height, width)
     return crop_boxes(images, boxes, height, width)
 
 
@@ -157,6 +164,7 @@ def attention_drop(
         attention: Tensor,
         generator: torch.Generator | None = None,
         threshold: tuple[float, float] = (0.2, 0.5),
+        share: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Attention dropping (WS-DAN equation 9): each image with the region of one of its maps set to 0.
 
@@ -167,22 +175,31 @@ def attention_drop(
         attention: (B, M, h, w).
         generator: Source of randomness.
         threshold: Range from which each image draws its own threshold.
+        share: As in `sample_maps`.
 
     Returns:
         (B, C, H, W) in the images' dtype.
     """
     height, width = images.shape[2:]
-    maps = sample_maps(attention, generator)
-    region = _region(maps, _uniform(len(images), threshold, generator, images.device), height, width)
+    maps = sample_maps(attention, generator, share)
+    region = _region(maps, _uniform(maps[:, 0, 0], threshold, generator, share), height, width)
     keep = ~region | region.flatten(1).all(1)[:, None, None]
     return images * keep.unsqueeze(1).to(images.dtype)
 
 
 def _uniform(
-        count: int, interval: tuple[float, float], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    place = generator.device if generator is not None else device
+        like: Tensor, interval: tuple[float, float], generator: torch.Generator | None, share: tuple[int, int]) -> Tensor:
     low, high = interval
-    return low + (high - low) * torch.rand(count, generator=generator, device=place).to(device)
+    return low + (high - low) * _drawn(like.float(), generator, share, lambda numbers: numbers.uniform_(generator=generator))
+
+
+def _drawn(
+        like: Tensor, generator: torch.Generator | None, share: tuple[int, int], draw: Callable[[Tensor], Tensor]) -> Tensor:
+    """Random numbers of the shape of `like`: this part's rows of those that `draw` fills in for all parts."""
+    part, parts = share
+    count = len(like)
+    place = generator.device if generator is not None else like.device
+    return draw(like.new_empty(parts * count, *like.shape[1:], device=place))[part * count:(part + 1) * count].to(like.device)
 
 
 def half_maximum_boxes(maps: Tensor, height: int, width: int) -> Tensor:

@@ -39,5 +39,5 @@ def largest_component(mask: Tensor) -> Tensor:
         home[:, 0] = 0
         followed = torch.maximum(home[:, 1:], around)
         label = torch.where(inside, F.pad(followed, (1, 0)).gather(1, followed), label)
-    count = torch.zeros(batch, cells + 1, device=mask.device).scatter_add(1, label, inside.to(torch.float32))
+    count = torch.zeros(batch, cells + 1, dtype=torch.float32, device=mask.device).scatter_add(1, label, inside.to(torch.float32))
     return (inside & (label == count.argmax(1, keepdim=True))).view(batch, height, width)

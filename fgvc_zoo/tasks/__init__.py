@@ -10,9 +10,10 @@ from timm.task import TrainingTask
 from torch import nn
 
 from fgvc_zoo._errors import UserError, nearest
+from fgvc_zoo._processes import gather, gather_with_gradient, share, shared_random
 from fgvc_zoo.models import METHODS
 from fgvc_zoo.tasks.apinet import APINetTask
-from fgvc_zoo.tasks.base import MethodTask, gather, gather_with_gradient
+from fgvc_zoo.tasks.base import MethodTask
 from fgvc_zoo.tasks.baseline import BaselineTask
 from fgvc_zoo.tasks.centers import CenterTask
 from fgvc_zoo.tasks.osme import OSMETask
@@ -63,5 +64,5 @@ def task_settings(name: str) -> dict[str, Any]:
 
 __all__ = [
     'TASKS', 'APINetTask', 'BaselineTask', 'CenterTask', 'MethodTask', 'OSMETask', 'RACNNTask', 'WSBANTask', 'WSDANTask', 'create_task',
-    'find_task', 'gather', 'gather_with_gradient', 'task_settings',
+    'find_task', 'gather', 'gather_with_gradient', 'share', 'shared_random', 'task_settings',
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import check_range
+from fgvc_zoo._processes import gather, gather_with_gradient, shared_random
 from fgvc_zoo.layers import PairwiseInteraction, nearest_pairs
 from fgvc_zoo.losses import score_ranking_loss, true_class_probability
 from fgvc_zoo.models.apinet import APINet
@@ -27,8 +28,7 @@ class APINetTask(MethodTask):
     loss = ce + ranking_weight * rank + plain_weight * plain
 
     `ce` and `rank` are means over the valid pairs, both images of a pair and, for `ce`, both gates; a batch without any valid pair
-    contributes zero to both terms. Under several processes each pairs the images of its own batch, which
-    `BalancedSampler` keeps balanced.
+    contributes zero to both terms. Several processes pair the images of all of them, and each computes all pairs.
 
     Inference classifies x, while `ce` trains the classifier on x * (1 + gate), which has 1 to 2 times its size. With a `plain_weight` the
     classifier learns x too.
@@ -82,12 +82,14 @@ class APINetTask(MethodTask):
             targets: (B,).
 
         Returns:
-            Logits (R, 2, 2, K) of R = 2 * B pairs: pair, image, [own gate, other gate], class. Labels (R, 2) of the images; -100, which
-            no loss counts, in pairs that are not valid.
+            Logits (R, 2, 2, K) of R = 2 * B pairs, B counting the images of all processes: pair, image, [own gate, other gate], class.
+            Labels (R, 2) of the images; -100, which no loss counts, in pairs that are not valid.
         """
+        features, targets = gather_with_gradient(features), gather(targets)
         pairs = nearest_pairs(features, targets)
-        attentive = self.interaction(features[pairs.images])
-        logits = self.trainable_module.classifier(self.drop(attentive.to(features.dtype)))
+        with shared_random(features.device):  # every process computes all pairs, with the same dropout
+            attentive = self.interaction(features[pairs.images])
+            logits = self.trainable_module.classifier(self.drop(attentive.to(features.dtype)))
         return logits, targets[pairs.images].masked_fill(~pairs.valid[:, None], -100)
 
     def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

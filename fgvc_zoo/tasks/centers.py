@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fgvc_zoo._errors import check_choice, check_range
+from fgvc_zoo._processes import gather
 from fgvc_zoo.losses import center_loss, update_centers
 from fgvc_zoo.losses.center import CENTER_RULES
-from fgvc_zoo.tasks.base import MethodTask, gather
+from fgvc_zoo.tasks.base import MethodTask
 
 
 class CenterTask(MethodTask):

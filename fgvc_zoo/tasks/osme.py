@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fgvc_zoo._errors import check_choice, check_range
+from fgvc_zoo._processes import gather, gather_with_gradient
 from fgvc_zoo.losses import mamc_loss
 from fgvc_zoo.losses.mamc import NORMALIZATIONS
 from fgvc_zoo.models.osme import OSME
-from fgvc_zoo.tasks.base import MethodTask, gather, gather_with_gradient
+from fgvc_zoo.tasks.base import MethodTask
 
 
 class OSMETask(MethodTask):

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fgvc_zoo._errors import check_choice, check_range
+from fgvc_zoo._processes import gather
 from fgvc_zoo.layers import extent_squares, peak_squares
 from fgvc_zoo.losses import inter_scale_ranking_loss, true_class_probability
 from fgvc_zoo.models.racnn import RACNN
-from fgvc_zoo.tasks.base import LossPart, MethodTask, gather
+from fgvc_zoo.tasks.base import LossPart, MethodTask
 
 FIRST_TARGETS = ('peak', 'extent')
 

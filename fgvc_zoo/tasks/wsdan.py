@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from fgvc_zoo._processes import share, shared_random
 from fgvc_zoo.layers import attention_crop, attention_drop
 from fgvc_zoo.models.wsdan import WSDAN
 from fgvc_zoo.tasks.base import LossPart
@@ -61,8 +62,9 @@ class WSDANTask(CenterTask):
         raw = model.forward_parts(view)
         attention = raw.attention.detach()
         # the random choices use torch's global generator, which the trainer seeds before every step
-        crops = model.view(attention_crop(images, attention, None, self.crop_threshold, self.crop_padding))
-        drops = attention_drop(view, attention, None, self.drop_threshold)
+        with shared_random(images.device):
+            crops = model.view(attention_crop(images, attention, None, self.crop_threshold, self.crop_padding, share()))
+            drops = attention_drop(view, attention, None, self.drop_threshold, share())
         loss, center = self.criterion(raw.logits, targets), self.center_loss(raw.embedding, targets)
         output = raw.logits.detach()
         del raw  # the loss holds the graph until backward

@@ -20,6 +20,7 @@ from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
 from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.tasks import create_task, find_task
+from fgvc_zoo.training.batch_norm import share_statistics
 from fgvc_zoo.training.checkpoint import load_checkpoint, save_checkpoint
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.history import History
@@ -76,6 +77,8 @@ class RunState:
         self.images_per_step = recipe.batch_size * world
         self.steps_per_epoch = len(self.dataset) // self.images_per_step
 
+        if world > 1:
+            share_statistics(self.model, self.accelerator.device)
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
         task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
         task.to(self.accelerator.device)

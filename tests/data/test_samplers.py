@@ -96,8 +96,16 @@ def test_balanced_batches_hold_several_images_of_each_of_their_classes(world: in
 def test_processes_get_different_balanced_batches() -> None:
     targets = [label for label in range(8) for _ in range(8)]
     first, second = (balanced_batches(targets, 8, 2, seed=3, rank=rank, world=2) for rank in range(2))
+    alone = balanced_batches(targets, 16, 2, seed=3)
+    assert [one + other for one, other in zip(first, second, strict=True)] == alone
+
+
+def test_processes_get_balanced_batches_where_the_classes_are_too_few_for_all_at_once() -> None:
+    targets = [label for label in range(5) for _ in range(8)]
+    first, second = (balanced_batches(targets, 8, 2, seed=3, rank=rank, world=2) for rank in range(2))
     alone = balanced_batches(targets, 8, 2, seed=3)
-    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone
+    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone[:4]
+    assert all(set(classes_of(targets, batch).values()) == {2} for batch in first + second)
 
 
 def test_an_epoch_of_balanced_batches_shows_every_image_where_the_classes_divide() -> None:
@@ -189,11 +197,11 @@ def test_classes_that_are_not_known_yet_are_drawn_at_random(vectors: torch.Tenso
 def test_similar_batches_are_shared_by_processes_and_start_in_the_middle() -> None:
     targets = [label for label in range(12) for _ in range(8)]
     vectors = torch.randn(12, 3, generator=torch.Generator().manual_seed(2))
-    whole = epoch_of(similar_sampler(vectors, targets), 1)
+    whole = epoch_of(similar_sampler(vectors, targets, 16), 1)
     first, second = (epoch_of(similar_sampler(vectors, targets, rank=rank, world=2), 1) for rank in range(2))
     pairs = zip(range(0, len(first), 8), range(0, len(second), 8), strict=True)
     assert [key for a, b in pairs for key in first[a:a + 8] + second[b:b + 8]] == whole
-    assert epoch_of(similar_sampler(vectors, targets), 1, 24) == whole[24:]
+    assert epoch_of(similar_sampler(vectors, targets, 16), 1, 24) == whole[24:]
 
 
 def test_a_class_without_images_is_never_drawn() -> None:
