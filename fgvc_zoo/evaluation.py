@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_iou
 
 from fgvc_zoo._files import sha256
-from fgvc_zoo.data import BalancedSampler, ImageDataset, image_size
+from fgvc_zoo.data import BalancedSampler, ImageDataset
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.version import __version__
@@ -110,7 +110,7 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
         metrics.update({name: accuracies(score, targets) for name, score in scores.items()})
     if answers.boxes is not None and dataset.boxes is not None:
         true_boxes = torch.stack([
-            view_box(box, image_size(path), cfg) for box, path in zip(dataset.boxes, dataset.paths, strict=True)])
+            view_box(box, dataset.image_size(index), cfg) for index, box in enumerate(dataset.boxes)])
         metrics['localization'] = localization(answers.boxes, true_boxes)
     probabilities = scores['combined'].softmax(1)
     metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), targets).item()

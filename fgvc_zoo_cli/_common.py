@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-Data = Annotated[str, typer.Option(help='cub200:PATH, grocery:PATH, folder:PATH or PATH.')]
+Data = Annotated[str, typer.Option(help="NAME:PATH with a name that 'fgvc-zoo data' lists, or PATH, whose layout is recognised.")]
 Device = Annotated[Optional[str], typer.Option(help='cpu, cuda, mps ...; the accelerator if there is one, if not given.')]
 Json = Annotated[bool, typer.Option('--json', help='Write JSON to standard output, and nothing else.')]
 BatchSize = Annotated[int, typer.Option(min=1)]

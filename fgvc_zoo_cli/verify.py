@@ -15,7 +15,7 @@ from fgvc_zoo_cli.evaluate import evaluate
 
 def verify(
         model: Annotated[str, typer.Argument(help='ORG/NAME or ORG/NAME@REVISION on the Hugging Face Hub, or a staged folder.')],
-        data: Annotated[Optional[str], typer.Option(help='Measure its figures again on cub200:PATH, grocery:PATH, folder:PATH ...')] = None,
+        data: Annotated[Optional[str], typer.Option(help='Measure its figures again on NAME:PATH or PATH.')] = None,
         split: Annotated[Optional[str], typer.Option(help='The split that was measured if not given.')] = None,
         tolerance: Annotated[float, typer.Option(min=0, help='Percentage points a figure may differ.')] = 0.2,
         batch_size: BatchSize = 32,

@@ -3,9 +3,10 @@
     python benchmarks/processes/parity.py --json FILE           # 1, 2 and 4 processes on this machine
     python benchmarks/processes/parity.py --hosts --json FILE   # and two network namespaces with one process each (Linux, root)
 
-Trains each task for six steps on small noise pictures, with a global batch of eight, on the CPU with gloo, and compares the history's losses
-and the final weights with those of one process. Fails if a loss differs by more than 1e-5 or a weight by more than 1e-4. The numbers are
-float64: in float32 a difference in the last digit can move the edge of a box by a pixel, or make another image the nearest, and then grows.
+Trains each task for six steps on small noise pictures, with a global batch of eight, on the CPU with gloo, and compares the history's
+losses and the final weights with those of one process. Fails if a loss differs by more than 1e-5 or a weight by more than 1e-4. The numbers
+are float64: in float32 a difference in the last digit can move the edge of a box by a pixel, or make another image the nearest, and then
+grows.
 """
 
 from __future__ import annotations
@@ -66,11 +67,10 @@ def main() -> int:
             run(task, work, '1 process', [[]])
             table[task] = {name: compare(work / task / '1 process', run(task, work, name, prefixes)) for name, prefixes in layouts.items()}
             print(task, table[task], flush=True)
-    record = dict(
-        tasks=table, global_batch=BATCH, bounds=dict(loss=LOSS_BOUND, weights=WEIGHT_BOUND),
-        versions=dict(torch=torch.__version__), command='python benchmarks/processes/parity.py ' + ' '.join(sys.argv[1:-2] if options.json else []))
     if options.json:
-        write_json(options.json, record)
+        write_json(options.json, dict(
+            tasks=table, global_batch=BATCH, bounds=dict(loss=LOSS_BOUND, weights=WEIGHT_BOUND), dtype='float64',
+            versions=dict(torch=torch.__version__), command='python benchmarks/processes/parity.py --hosts --json FILE'))
     return int(any(row['loss'] > LOSS_BOUND or row['weights'] > WEIGHT_BOUND for rows in table.values() for row in rows.values()))
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.data.cache import decode_all
+from fgvc_zoo.data.cache import cache_bytes, decode_all
 from fgvc_zoo.data.images import ImageError, image_size, load_image
+from fgvc_zoo.data.info import DataInfo
 from fgvc_zoo.data.seeding import derive_seed, seeded
 
 TUNING_SPLITS = ('fit', 'holdout')
@@ -56,6 +57,9 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     Attributes:
         early_transform: Takes the place of `transform` in the first `early_epochs` epochs of training.
         name: Name of the layout, as in 'cub200:PATH'.
+        info: What is known of the data set beside its files.
+        marks: Patterns of files by which a folder of this layout is recognised, all of which it has; empty if it has none.
+        banner: Height in pixels of what is cut off below each image.
         split: The split.
         keys: The images' paths relative to the data set; the same on every machine.
         paths: The image files.
@@ -71,15 +75,19 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     """
 
     name = ''
+    info: DataInfo
+    marks: tuple[str, ...] = ()
+    banner = 0
+    is_folder = True
 
     def __init__(
             self, root: str | Path, split: str, transform: Callable[[Image.Image], Any] | None = None,
             seed: int = 0) -> None:
         self.root = Path(root).expanduser()
         self.split, self.transform, self.seed = split, transform, seed
-        if not self.root.is_dir():
+        if self.is_folder and not self.root.is_dir():
             raise UserError(f"the data folder '{root}' {'is not a folder' if self.root.exists() else 'does not exist'}")
-        known = (*self._official_splits(), *TUNING_SPLITS)
+        known = (*self.official_splits(), *TUNING_SPLITS)
         if split not in known:
             raise UserError(
                 f"there is no split '{split}' in '{root}'{nearest(split, known)} (choose from {', '.join(known)})")
@@ -101,12 +109,17 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         self._cache: list[np.ndarray | ImageError] | None = None
         self._unreadable = torch.zeros(len(samples), dtype=torch.bool).share_memory_()  # worker processes share it
 
-    def _official_splits(self) -> tuple[str, ...]:
+    def official_splits(self) -> tuple[str, ...]:
+        """The splits that the data set has, beside 'fit' and 'holdout'."""
         raise NotImplementedError
 
     def _read(self, split: str) -> tuple[list[str], list[Sample]]:
         """Class names and the images of one official split."""
         raise NotImplementedError
+
+    def below(self, name: str) -> Path:
+        """The folder `name` below the root, as archives and torchvision have it, or else the root."""
+        return self.root / name if (self.root / name).is_dir() else self.root
 
     @property
     def num_classes(self) -> int:
@@ -133,7 +146,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         if box is None:
             raise UserError(f"the data set '{self.root}' has no bounding boxes")
         left, top, width, height = box
-        size = image_size(self.paths[index])
+        size = self.image_size(index)
         corners = torch.tensor([left, top, left + width, top + height], dtype=torch.float64)
         return (corners / torch.tensor([*size, *size])).clamp(0, 1).float()
 
@@ -141,7 +154,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         """What was understood, in one line: the split, its classes and images, and the other splits."""
         counts = sorted(Counter(self.targets).values())
         per_class = f'{counts[0]} to {counts[-1]}' if counts[0] != counts[-1] else str(counts[0])
-        others = ', '.join(f"'{name}'" for name in self._official_splits() if name != self.split) or 'none'
+        others = ', '.join(f"'{name}'" for name in self.official_splits() if name != self.split) or 'none'
         return (f"'{self.root}', split '{self.split}': {self.num_classes} classes, {len(self)} images, {per_class} in a class "
                 f'(median {counts[len(counts) // 2]}); other splits: {others}')
 
@@ -152,11 +165,28 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             UserError: The file cannot be read; it is named.
         """
         if self._cache is None:
-            return load_image(self.paths[index])
+            return self._decode(index)
         cached = self._cache[index]
         if isinstance(cached, ImageError):
             raise cached
         return Image.fromarray(cached)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """(width, height) in pixels of the image as `load` returns it without a cache, from the file's header.
+
+        Raises:
+            UserError: The file cannot be read; it is named.
+        """
+        width, height = image_size(self.file(index))
+        return width, max(1, height - self.banner)
+
+    def file(self, index: int) -> Path | BinaryIO:
+        """What an image is decoded from: a path, or a file that is open for reading."""
+        return self.paths[index]
+
+    def _decode(self, index: int) -> Image.Image:
+        image = load_image(self.file(index))
+        return image.crop((0, 0, image.width, max(1, image.height - self.banner))) if self.banner else image
 
     @property
     def unreadable(self) -> list[Path]:
@@ -191,7 +221,11 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             size: Images whose short side is longer are scaled down to it, in pixels.
             progress: Called with (done, total) after each image.
         """
-        self._cache = decode_all(self.paths, size, progress)
+        self._cache = decode_all(len(self), self._decode, size, progress)
+
+    def cache_bytes(self, size: int) -> int:
+        """Estimate the memory that `cache(size)` will need, in bytes."""
+        return cache_bytes(len(self), self.image_size, size)
 
     def relabel(self, classes: Sequence[int | None], class_names: list[str]) -> None:
         """Give the images other classes, and leave some out.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,26 +11,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fgvc_zoo.data.images import ImageError, image_size, load_image
+from fgvc_zoo.data.images import ImageError
 
 _PROBES = 64
 
 
 def decode_all(
-        paths: Sequence[Path], size: int, progress: Callable[[int, int], None] | None = None) -> list[np.ndarray | ImageError]:
+        count: int, load: Callable[[int], Image.Image], size: int,
+        progress: Callable[[int, int], None] | None = None) -> list[np.ndarray | ImageError]:
     """Decode every image, on several threads (Pillow releases the GIL while decoding).
 
     Args:
-        paths: Image files.
+        count: Number of images.
+        load: Decodes the image of an index.
         size: Images whose short side is longer are scaled down to it, in pixels.
         progress: Called with (done, total) after each image.
 
     Returns:
-        A (H, W, 3) uint8 array for each path; for one that cannot be read, the error that names it.
+        A (H, W, 3) uint8 array for each image; for one that cannot be read, the error that names it.
     """
-    def decode(path: Path) -> np.ndarray | ImageError:
+    def decode(index: int) -> np.ndarray | ImageError:
         try:
-            image = load_image(path)
+            image = load(index)
         except ImageError as error:
             return error
         target = shrunk_size(image.size, size)
@@ -38,10 +40,10 @@ def decode_all(
 
     arrays: list[np.ndarray | ImageError] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for array in pool.map(decode, paths):
+        for array in pool.map(decode, range(count)):
             arrays.append(array)
             if progress is not None:
-                progress(len(arrays), len(paths))
+                progress(len(arrays), count)
     return arrays
 
 
@@ -53,19 +55,18 @@ def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def cache_bytes(paths: Sequence[Path], size: int) -> int:
-    """Estimate the memory that `decode_all(paths, size)` will need, in bytes.
+def cache_bytes(count: int, image_size: Callable[[int], tuple[int, int]], size: int) -> int:
+    """Estimate the memory that `decode_all` will need for as many images, in bytes.
 
-    Extrapolates from the headers of about 64 images spread evenly over the paths. Those that cannot be read need none.
+    Extrapolates from the sizes of about 64 images spread evenly. Those that cannot be read need none.
     """
-    step = max(1, len(paths) // _PROBES)
-    probes = paths[::step]
+    probes = range(0, count, max(1, count // _PROBES))
     pixels = 0
-    for path in probes:
+    for index in probes:
         with suppress(ImageError):
-            width, height = shrunk_size(image_size(path), size)
+            width, height = shrunk_size(image_size(index), size)
             pixels += width * height
-    return round(len(paths) * 3 * pixels / len(probes))
+    return round(count * 3 * pixels / len(probes))
 
 
 def fits_in_memory(nbytes: int) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fgvc_zoo._errors import UserError, plain
 from fgvc_zoo.data._base import ImageDataset, Sample, listed
 from fgvc_zoo.data.files import describe_left_out, is_folder, is_image_name, walk_images
+from fgvc_zoo.data.info import DataInfo
 
 _SPLIT_NAMES = dict(train=('train', 'training'), test=('test', 'testing'), val=('val', 'valid', 'validation'))
 # such as 'train_images', 'TestSet' and 'val2017': refused as classes, since they are probably splits
@@ -34,6 +35,9 @@ class ImageFolder(ImageDataset):
     """
 
     name = 'folder'
+    info = DataInfo(
+        title='folder of your own', home='',
+        folder='train/CLASS/PHOTOGRAPH\ntest/CLASS/PHOTOGRAPH (or val/)\nor all photographs as CLASS/PHOTOGRAPH')
 
     def _folders(self) -> dict[str, Path]:
         """The folder of each official split."""
@@ -66,7 +70,7 @@ class ImageFolder(ImageDataset):
             raise UserError(f"'{self.root}' holds the single folder '{wrapper.name}', which holds folders itself: give '{wrapper}'")
         return {'train': self.root}
 
-    def _official_splits(self) -> tuple[str, ...]:
+    def official_splits(self) -> tuple[str, ...]:
         folders = self._folders()
         if self.split in ('test', 'val') and self.split not in folders:
             raise UserError(

@@ -84,12 +84,13 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
 class BalancedSampler(EpochSampler):
     """Batches with several images of each class, for losses over pairs.
 
-    Every batch of every process has batch_size // images_per_class classes with images_per_class images each. The batches of a step over all
-    processes have different classes if there are enough, so a step has the same images in the same order for every `world` with equal
-    `batch_size * world`. An epoch has as many steps as with `EpochSampler`. The images of a class are shuffled and split into groups. The classes of a batch are drawn with probability
-    proportional to their remaining groups, so nearly every image occurs once per epoch even if class sizes differ. A group that is too
-    small is filled with other images of its class; a class of fewer than images_per_class images repeats them. `repeat` differs for each
-    occurrence of an image in an epoch, so each copy is augmented differently. Equal copies would always be the nearest pairs.
+    Every batch of every process has batch_size // images_per_class classes with images_per_class images each. The batches of a step over
+    all processes have different classes if there are enough, so a step has the same images in the same order for every `world` with equal
+    `batch_size * world`. An epoch has as many steps as with `EpochSampler`. The images of a class are shuffled and split into groups. The
+    classes of a batch are drawn with probability proportional to their remaining groups, so nearly every image occurs once per epoch even
+    if class sizes differ. A group that is too small is filled with other images of its class; a class of fewer than images_per_class
+    images repeats them. `repeat` differs for each occurrence of an image in an epoch, so each copy is augmented differently. Equal copies
+    would always be the nearest pairs.
 
     Args:
         targets: Class of each image, in [0, number of classes).

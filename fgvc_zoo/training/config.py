@@ -15,7 +15,7 @@ class TrainConfig:
     Attributes:
         model: Registered name: one of this zoo's, or any timm model with the recipe 'baseline'. Or trained weights to start from, with a
             new classifier: a name of this zoo with a tag, a folder, 'hf-hub:ORG/NAME'.
-        data: 'cub200:PATH', 'grocery:PATH', 'folder:PATH' or a path.
+        data: 'NAME:PATH' or a path (see `fgvc_zoo.data.open_dataset`).
         output: The run folder.
         recipe: Hyper-parameters.
         seed: Fixes everything random.

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
-from fgvc_zoo.data import ImageDataset, ImageError, cache_bytes, fits_in_memory
+from fgvc_zoo.data import ImageDataset, ImageError, fits_in_memory
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import parts_of
 from fgvc_zoo.tasks import MethodTask, task_settings
@@ -96,7 +96,7 @@ class _Run(RunState):
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             cache = self.config.cache
             if cache is None:
-                cache = fits_in_memory(cache_bytes(dataset.paths, size))
+                cache = fits_in_memory(dataset.cache_bytes(size))
             if cache:
                 bar_task = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
                 dataset.cache(size, progress=partial(_advance, bar, bar_task))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgvc_zoo.data import ImageError, ImageFolder, cache, cache_bytes, fits_in_memory
+from fgvc_zoo.data import ImageError, ImageFolder, cache, fits_in_memory, image_size, load_image
 
 
 @pytest.mark.parametrize(('size', 'short_side', 'expected'), [
@@ -24,7 +24,7 @@ def test_decode_all_keeps_order_and_reports(tmp_path: Path) -> None:
     for level, path in enumerate(paths):
         Image.new('RGB', (40, 30 + level), (level, 2 * level, 3 * level)).save(path)
     reports: list[tuple[int, int]] = []
-    arrays = cache.decode_all(paths, 15, lambda done, total: reports.append((done, total)))
+    arrays = cache.decode_all(6, lambda index: load_image(paths[index]), 15, lambda done, total: reports.append((done, total)))
     assert reports == [(done, 6) for done in range(1, 7)]
     for level, array in enumerate(arrays):
         assert array.shape[0] == 15 and array.dtype == np.uint8
@@ -34,7 +34,7 @@ def test_decode_all_keeps_order_and_reports(tmp_path: Path) -> None:
 def test_small_images_are_cached_as_they_are(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'a.png')
-    [array] = cache.decode_all([tmp_path / 'a.png'], 9)
+    [array] = cache.decode_all(1, lambda _: load_image(tmp_path / 'a.png'), 9)
     np.testing.assert_array_equal(array, pixels)
 
 
@@ -42,11 +42,11 @@ def test_decode_all_keeps_the_error_of_a_bad_file(tmp_path: Path) -> None:
     Image.new('RGB', (4, 4)).save(tmp_path / 'good.png')
     (tmp_path / 'bad.png').write_text('text')
     paths = [tmp_path / 'good.png', tmp_path / 'bad.png', tmp_path / 'missing.png']
-    good, bad, missing = cache.decode_all(paths, 4)
+    good, bad, missing = cache.decode_all(3, lambda index: load_image(paths[index]), 4)
     assert good.shape == (4, 4, 3)
     assert isinstance(bad, ImageError) and 'bad.png' in str(bad)
     assert isinstance(missing, ImageError) and 'missing.png' in str(missing)
-    assert cache_bytes(paths, 4) == 4 * 4 * 3
+    assert cache.cache_bytes(3, lambda index: image_size(paths[index]), 4) == 4 * 4 * 3
 
 
 def test_cache_bytes(tmp_path: Path) -> None:
@@ -57,10 +57,10 @@ def test_cache_bytes(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / 'zoo' / 'cat', tmp_path / 'zoo' / 'dog')
     dataset = ImageFolder(tmp_path / 'zoo', 'train')
     dataset.paths = dataset.paths[:150]
-    assert cache_bytes(dataset.paths, 10) == (76 * 20 + 74 * 40) * 10 * 3
-    assert cache_bytes(dataset.paths, 50) == (76 * 40 + 74 * 80) * 20 * 3
+    assert dataset.cache_bytes(10) == (76 * 20 + 74 * 40) * 10 * 3
+    assert dataset.cache_bytes(50) == (76 * 40 + 74 * 80) * 20 * 3
     dataset.cache(10)
-    assert dataset._cache is not None and sum(array.nbytes for array in dataset._cache) == cache_bytes(dataset.paths, 10)
+    assert dataset._cache is not None and sum(array.nbytes for array in dataset._cache) == dataset.cache_bytes(10)
 
 
 def test_a_quarter_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

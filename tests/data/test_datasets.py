@@ -188,7 +188,7 @@ def test_a_path_with_a_colon(folder: Callable[..., Path], monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(('spec', 'says'), [
     ('cub20:/data', "'cub20' is not known, did you mean 'cub200'"),
-    ('imagenet:x', 'choose from cub200, grocery, folder'),
+    ('imagenet:x', 'choose from cub200, cars196, dogs120, aircraft100, nabirds'),
     ('/no/such/folder', "'/no/such/folder' does not exist"),
     ('cub200:/no/such/folder', "'/no/such/folder' does not exist"),
     ('C:/no/such', 'does not exist'),

@@ -1,0 +1,30 @@
+"""What is known of a published data set beside its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Facts of a data set, for people, model cards and result files.
+
+    Attributes:
+        title: Its name for people.
+        home: Where to get it.
+        folder: What its folder must look like, one line a file or folder.
+        classes: Number of classes; 0 if they differ.
+        images: Official number of images of each split; empty if they differ.
+        boxes: Whether it has a box of the object in each image.
+        licence: What its authors allow; '' if its files and its page state nothing that was found.
+        citation: Authors, title, venue and year.
+    """
+
+    title: str
+    home: str
+    folder: str
+    classes: int = 0
+    images: dict[str, int] = field(default_factory=dict)
+    boxes: bool = False
+    licence: str = ''
+    citation: str = ''
