@@ -51,6 +51,7 @@ def evaluate(
         metrics = evaluation.evaluate(
             network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
     record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
+    record.update(dataset.info.reference(len(dataset)))
     if matching:
         record['classes'] = matching
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights

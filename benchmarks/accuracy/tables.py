@@ -1,4 +1,4 @@
-"""Draw the tables of README.md, benchmarks/README.md and hub/README.md from the result files and the manifest.
+"""Draw the tables of README.md, benchmarks/README.md, hub/README.md and docs/data.md from the result files, the manifest and the data sets.
 
     python benchmarks/accuracy/tables.py            # rewrite them
     python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
@@ -13,6 +13,7 @@ from typing import Any
 
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.comparison import compare_records
+from fgvc_zoo.data import LAYOUTS
 from fgvc_zoo.evaluation import parts_of
 from fgvc_zoo.models import METHODS, Method, find_method
 from fgvc_zoo.publishing import COMPARABLE
@@ -176,6 +177,37 @@ def checkpoint_table() -> str:
     return '\n'.join(lines)
 
 
+def data_table() -> str:
+    """One row a published data set."""
+    lines = ['| --data | data set | classes | train | test | boxes | licence | reference |', '|---|---|---|---|---|---|---|---|']
+    for name, layout in LAYOUTS.items():
+        info = layout.info
+        if not info.citation:
+            continue
+        counts = [f'{info.images[split]:,}' if split in info.images else '-' for split in ('train', 'test')]
+        address = info.home.split(' ')[0]
+        lines.append('| ' + ' | '.join([
+            f'`{name}:PATH`', f'[{info.title}]({address})', str(info.classes or '-'), *counts, 'yes' if info.boxes else '-',
+            info.licence or 'see its page', info.citation]) + ' |')
+    return '\n'.join(lines)
+
+
+def folders() -> str:
+    """What the folder of each data set holds."""
+    return '\n\n'.join(f'`{name}` ({layout.info.title}):\n\n```\n{layout.info.folder}\n```' for name, layout in LAYOUTS.items())
+
+
+def parity_table() -> str:
+    """One row a task: how far several processes are from one."""
+    record = json.loads((RESULTS / 'checks' / 'parity.json').read_text(encoding='utf-8'))
+    layouts = list(next(iter(record['tasks'].values())))
+    lines = ['| task | ' + ' | '.join(f'{name}: loss | weights' for name in layouts) + ' |', '|---' * (1 + 2 * len(layouts)) + '|']
+    for task, rows in record['tasks'].items():
+        cells = [f"{rows[name][key]:.0e}" if rows[name][key] else '0' for name in layouts for key in ('loss', 'weights')]
+        lines.append(f"| {task} | {' | '.join(cells)} |")
+    return '\n'.join(lines)
+
+
 def _of(data: str) -> list[dict[str, Any]]:
     return [result for result in load_results(RESULTS) if result['data'] == data]
 
@@ -186,8 +218,8 @@ TABLES = dict(
     grocery=lambda: accuracy_table(_of('grocery')),
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
-    models=model_table, checkpoints=checkpoint_table)
-FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md'))
+    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table)
+FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/data.md'))
 
 
 def render(text: str) -> str:

@@ -28,3 +28,13 @@ class DataInfo:
     boxes: bool = False
     licence: str = ''
     citation: str = ''
+
+    def reference(self, images: int) -> dict[str, object]:
+        """What a result file says of the data; nothing if it is no published data set.
+
+        Args:
+            images: Number of images measured.
+        """
+        if not self.citation:
+            return {}
+        return dict(dataset=dict(title=self.title, home=self.home, licence=self.licence, citation=self.citation, images=images))

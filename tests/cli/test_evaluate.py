@@ -14,6 +14,17 @@ def test_evaluate_writes_the_record(call, run_folder, photos, tmp_path):
             'weights_sha256', 'seconds'} <= record.keys()
     assert {'top1', 'top5', 'mean_per_class', 'raw', 'refined'} <= record['metrics'].keys()
     assert f"{record['metrics']['top1']:.2f}" in out
+    assert 'dataset' not in record  # a folder of one's own has no reference
+
+
+def test_the_record_cites_a_published_data_set(call, run_folder, photos, tmp_path, monkeypatch):
+    from fgvc_zoo.data import Grocery, ImageFolder
+
+    monkeypatch.setattr(ImageFolder, 'info', Grocery.info)
+    call('evaluate', run_folder, '--data', f'folder:{photos}', '--workers', 0, '--json', tmp_path / 'result.json')
+    record = json.loads((tmp_path / 'result.json').read_text())
+    assert record['dataset']['title'] == 'Grocery Store Dataset' and record['dataset']['licence'] == 'MIT'
+    assert record['dataset']['images'] == len(record['metrics']['correct'])
 
 
 @pytest.fixture

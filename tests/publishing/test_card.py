@@ -45,6 +45,15 @@ def test_opponents_are_compared_image_by_image():
     assert 'Against the' not in card(opponents=dict(plain=older))  # it does not say which images were right
 
 
+def test_the_data_set_is_cited():
+    dataset = dict(title='Fruit_81', home='https://example.org', licence='MIT', citation='A. <b>Author</b>: Fruit. 2020', images=12)
+    text = card(dict(record(), dataset=dataset))
+    assert 'Data: Fruit\\_81, 12 photographs measured (https://example.org).' in text
+    assert 'Licence of the data: MIT.' in text and 'Reference: A. &lt;b&gt;Author&lt;/b&gt;: Fruit. 2020.' in text
+    assert 'Licence of the data' not in card(dict(record(), dataset=dict(dataset, licence='')))
+    assert 'Data:' not in card()
+
+
 def test_limits():
     text = card(record(ece=0.25, confusions=[dict(true='gala', predicted='leek', count=2)]), rounded=True)
     assert 'off by 25 percentage points' in text
