@@ -86,8 +86,7 @@ class NABirds(ImageDataset):
     name = 'nabirds'
     marks = ('images.txt', 'hierarchy.txt')
     info = DataInfo(
-        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555,
-        images=dict(train=23_929, test=24_633), boxes=True,
+        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555, boxes=True,
         citation='Van Horn, Branson, Farrell, Haber, Barry, Ipeirotis, Perona, Belongie: Building a Bird Recognition App and Large Scale '
                  'Dataset With Citizen Scientists. CVPR 2015')
 
