@@ -1,4 +1,5 @@
-"""Draw the tables of README.md, benchmarks/README.md, hub/README.md and docs/data.md from the result files, the manifest and the data sets.
+"""Draw the tables of README.md, benchmarks/README.md, hub/README.md and docs/ from the result files, the manifest and the data
+sets.
 
     python benchmarks/accuracy/tables.py            # rewrite them
     python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
@@ -197,6 +198,19 @@ def folders() -> str:
     return '\n\n'.join(f'`{name}` ({layout.info.title}):\n\n```\n{layout.info.folder}\n```' for name, layout in LAYOUTS.items())
 
 
+def operations_table() -> str:
+    """One row an operation: our time beside that of its restatement."""
+    record = json.loads((RESULTS / 'checks' / 'operations.json').read_text(encoding='utf-8'))
+    what = dict(
+        box='boxes of 32 maps, 448 px', crop='crops of 32 images, 448 px, with their boxes', drop='drops on 32 images, 448 px',
+        pooling='pooling 32 maps by 32 images, 1,280 channels, 14 x 14', mamc='MAMC with its gradient, 32 pairs, 4 attentions')
+    lines = ['| operation | fgvc-zoo | restated | ratio | largest difference |', '|---|---|---|---|---|']
+    for name, row in record['operations'].items():
+        lines.append(f"| {what[name]} | {row['milliseconds']:.0f} ms | {row['plain_milliseconds']:.0f} ms | {row['ratio']:.2f} "
+                     f"| {row['difference']:.0e} |")
+    return '\n'.join(lines)
+
+
 def parity_table() -> str:
     """One row a task: how far several processes are from one."""
     record = json.loads((RESULTS / 'checks' / 'parity.json').read_text(encoding='utf-8'))
@@ -218,8 +232,8 @@ TABLES = dict(
     grocery=lambda: accuracy_table(_of('grocery')),
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
-    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table)
-FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/data.md'))
+    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table)
+FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/data.md', 'docs/speed.md'))
 
 
 def render(text: str) -> str:

@@ -28,21 +28,22 @@ def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: 
         Boxes (B, 4) in unit xyxy coordinates, float32, inside the image and at least one pixel wide and high. A map without a
         positive maximum gives the whole image.
     """
-    region = _region(attention, threshold, height, width)
-    # a map without a strong region gives the whole image
-    region = region | ~region.flatten(1).any(1)[:, None, None]
-    left, right = _extent(region.any(1))
-    top, bottom = _extent(region.any(2))
+    enlarged = _enlarged(attention, height, width)
+    # a row reaches the threshold where its maximum does; this takes a third of the time of masks
+    rows, columns = enlarged.amax(2), enlarged.amax(1)
+    peak = rows.amax(1, keepdim=True)
+    level = threshold.reshape(-1, 1) * peak
+    nothing = peak <= 0  # a map without a strong region gives the whole image
+    left, right = _extent((columns >= level) | nothing)
+    top, bottom = _extent((rows >= level) | nothing)
     boxes = torch.stack([left / width - padding, top / height - padding, right / width + padding, bottom / height + padding], 1)
     return boxes.clamp(0.0, 1.0)
 
 
-def _region(attention: Tensor, threshold: Tensor, height: int, width: int) -> Tensor:
-    """Where the enlarged map reaches its threshold: (B, height, width) bool; nowhere for a map without a positive maximum."""
-    enlarged = F.interpolate(
-        torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).unsqueeze(1), (height, width), mode='bilinear', align_corners=False)[:, 0]
-    peak = enlarged.flatten(1).amax(1)
-    return (enlarged >= (threshold * peak)[:, None, None]) & (peak > 0)[:, None, None]
+def _enlarged(attention: Tensor, height: int, width: int) -> Tensor:
+    """Maps (B, h, w) enlarged bilinearly to (B, height, width), float32; NaN counts as 0."""
+    finite = torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0)
+    return F.interpolate(finite.unsqueeze(1), (height, width), mode='bilinear', align_corners=False)[:, 0]
 
 
 def _extent(line: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,9 +183,11 @@ def attention_drop(
     """
     height, width = images.shape[2:]
     maps = sample_maps(attention, generator, share)
-    region = _region(maps, _uniform(maps[:, 0, 0], threshold, generator, share), height, width)
-    keep = ~region | region.flatten(1).all(1)[:, None, None]
-    return images * keep.unsqueeze(1).to(images.dtype)
+    enlarged = _enlarged(maps, height, width)
+    peak = enlarged.amax((1, 2), keepdim=True)
+    level = _uniform(maps[:, :1, :1], threshold, generator, share) * peak
+    level = level.masked_fill((peak <= 0) | (enlarged.amin((1, 2), keepdim=True) >= level), torch.inf)  # drop nothing
+    return images * (enlarged < level).unsqueeze(1).to(images.dtype)
 
 
 def _uniform(
