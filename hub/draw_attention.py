@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from fgvc_zoo.data import image_size, open_dataset
+from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import view_box
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
 
@@ -80,7 +80,7 @@ def main() -> None:
         raise SystemExit(f"'{options.data}' has no boxes")
     chosen = range(0, len(dataset), options.every)
     boxes = torch.stack([
-        view_box(dataset.boxes[index], image_size(dataset.paths[index]), model.pretrained_cfg) for index in chosen])
+        view_box(dataset.boxes[index], dataset.image_size(index), model.pretrained_cfg) for index in chosen])
     path = ROOT / 'hub' / 'pictures' / f'{options.name}.png'
     draw(attention_in_frame(model, Subset(dataset, chosen), boxes), len(chosen), path)
     print(path.relative_to(ROOT))

@@ -16,6 +16,7 @@ from fgvc_zoo.data import Augmentation
 from fgvc_zoo.data.transforms import CROP_MODES
 
 SCHEDULES = ('cosine', 'step')
+CLASS_WEIGHTS = ('balanced',)
 # smallest and largest value, and which of them is not allowed itself
 _RANGES: dict[str, tuple[Any, ...]] = dict(
     input_size=(16, 4096), crop_pct=(0, 1, (0,)), epochs=(1, 100_000), batch_size=(1, 100_000), images_per_class=(1, 100_000),
@@ -63,6 +64,8 @@ class Recipe:
         decay_rate: Factor on the learning rate after each of them, in (0, 1].
         min_lr: Learning rate at the end of a cosine, as a fraction of `lr`.
         smoothing: Label smoothing of every cross-entropy, in [0, 1).
+        class_weights: 'balanced' lets every class count the same in the cross-entropies, however many images it has; null counts every
+            image the same.
         ema_decay: Decay per step of the averaged weights, which are the ones kept; null keeps the last weights.
         clip_grad: Largest gradient norm; null does not clip.
         augmentation: Of training images.
@@ -97,6 +100,7 @@ class Recipe:
     decay_rate: float = 0.1
     min_lr: float = 0.01
     smoothing: float = 0.1
+    class_weights: str | None = None
     ema_decay: float | None = 0.99
     clip_grad: float | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -110,6 +114,8 @@ class Recipe:
                 check_range(f'recipe {self.name}: {item.name}', value, *_RANGES[item.name])
         check_choice(f'recipe {self.name}: schedule', self.schedule, SCHEDULES)
         check_choice(f'recipe {self.name}: optimizer', self.optimizer.lower(), [str(name) for name in list_optimizers()])
+        if self.class_weights is not None:
+            check_choice(f'recipe {self.name}: class_weights', self.class_weights, CLASS_WEIGHTS)
         if self.similar_classes > 1 and self.images_per_class is None:
             raise UserError(f'recipe {self.name}: similar_classes needs images_per_class, which says how many images a class brings')
         if self.crop_mode is not None:

@@ -103,10 +103,14 @@ class APINetTask(MethodTask):
         return loss, plain.logits, parts
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the labels (...) that are not -100, of logits (..., K), float32 at least; 0 where there is none."""
+        """Mean over the labels (...) that are not -100, of logits (..., K), float32 at least; 0 where there is none.
+
+        Where the classes have weights, each label counts with its class's.
+        """
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         total = nn.functional.cross_entropy(
-            logits.flatten(0, -2), labels.flatten(), label_smoothing=self.criterion.label_smoothing, reduction='sum')
+            logits.flatten(0, -2), labels.flatten(), self.criterion.weight, label_smoothing=self.criterion.label_smoothing,
+            reduction='sum')
         return total / (labels >= 0).sum().clamp(min=1)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fgvc_zoo._errors import UserError, check_range
+from fgvc_zoo.losses import WeightedCrossEntropy
 
 
 class LossPart(NamedTuple):
@@ -55,7 +56,7 @@ class MethodTask(TrainingTask):
         model_class: The class of model that the task trains.
         has_phases: Some steps train only a part of the parameters, so DistributedDataParallel needs `find_unused_parameters`.
         trainable_module: The network.
-        criterion: Cross-entropy with label smoothing.
+        criterion: Cross-entropy with label smoothing, and with the classes' weights if `weigh_classes` was called.
 
     Raises:
         UserError: The model is of another class or has no classes, or an option is out of range.
@@ -71,8 +72,12 @@ class MethodTask(TrainingTask):
         check_range('smoothing', smoothing, 0, 1, exclude=(1,))
         super().__init__(verbose=False)
         self.trainable_module: Any = model
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        self.criterion = WeightedCrossEntropy(label_smoothing=smoothing)
         self._parallel: list[DistributedDataParallel] = []  # a list, so that it does not become a submodule
+
+    def weigh_classes(self, weights: Tensor) -> None:
+        """Let the classes count differently in every cross-entropy, by weights (K,) float32."""
+        self.criterion.register_buffer('weight', weights.to(next(self.parameters()).device))
 
     def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """One training step's losses.

@@ -18,9 +18,10 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.data.transforms import Transform
 from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.losses import balanced_weights
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
-from fgvc_zoo.tasks import create_task
+from fgvc_zoo.tasks import MethodTask, create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
 from fgvc_zoo.training.interrupt import outlast_signal
 
@@ -155,6 +156,17 @@ def class_vectors(model: TimmModel) -> Tensor:
     if not isinstance(weight, Tensor):
         raise UserError(f"the classifier of '{model.pretrained_cfg['architecture']}' is not one layer, so similar_classes must be 1")
     return weight.detach().float().cpu().flatten(1).clone()
+
+
+def weigh_classes(task: TrainingTask, recipe: Recipe, dataset: ImageDataset) -> None:
+    """Give the task the weights of the classes that the recipe's `class_weights` means.
+
+    Raises:
+        UserError: The task is none of `MethodTask`, so it may have no cross-entropy to weigh.
+    """
+    if not isinstance(task, MethodTask):
+        raise UserError(f"the task '{recipe.task}' takes no weights for the classes: leave out class_weights")
+    task.weigh_classes(balanced_weights(dataset.targets, dataset.num_classes))
 
 
 def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:

@@ -10,12 +10,14 @@ from typing import Any
 import timm
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 
 from fgvc_zoo._device import choose_device
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import cpu_state_dict, write_json, write_weights
+from fgvc_zoo._processes import share
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
 from fgvc_zoo.saving import portable_args, save_config
@@ -28,7 +30,7 @@ from fgvc_zoo.training.identity import check_identity, identity
 from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.models import build_model
-from fgvc_zoo.training.setup import parameter_groups, schedule, train_dataset, train_loader, train_sampler, trained_backbone
+from fgvc_zoo.training.setup import parameter_groups, schedule, train_dataset, train_loader, train_sampler, trained_backbone, weigh_classes
 from fgvc_zoo.version import __version__
 
 
@@ -47,10 +49,14 @@ class RunState:
         self.folder = folder
         device = choose_device(config.device)
         cpu = device.type == 'cpu'
+        if cpu and config.amp == 'fp16':
+            raise UserError("fp16 needs a GPU: take --amp bf16, or none, on a CPU")
         if device.index is not None and device.type == 'cuda':
             torch.cuda.set_device(device)  # Accelerate takes the current one
         # in some steps not every parameter gets a gradient
         partial_steps = getattr(find_task(config.recipe.task), 'has_phases', False) or config.recipe.frozen_epochs > 0
+        # Accelerate keeps one state for the process; an earlier run may have had another precision or device
+        AcceleratorState._reset_state(reset_partial_state=share()[1] == 1)
         self.accelerator = Accelerator(
             cpu=cpu, mixed_precision=config.amp or 'no',
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=partial_steps)])
@@ -82,6 +88,8 @@ class RunState:
         self.model.to(self.accelerator.device).to(memory_format=torch.channels_last)
         task = create_task(recipe.task, self.model, smoothing=recipe.smoothing, **recipe.task_args)
         task.to(self.accelerator.device)
+        if recipe.class_weights:
+            weigh_classes(task, recipe, self.dataset)
         optimizer = create_optimizer_v2(
             parameter_groups(self.model, recipe, task), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
             momentum=recipe.momentum)

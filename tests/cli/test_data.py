@@ -54,7 +54,7 @@ def test_what_is_wrong(call, photos):
     status, out, _ = call('data', f'folder:{photos}')
     assert status == 1
     assert 'the same file: train/kiwi/[bold]\\x1b.png and test/kiwi/0.png' in out and '\x1b' not in out
-    assert 'wrong: 1 images cannot be read' in out and 'wrong: 1 pairs of images in two splits' in out
+    assert 'wrong: 1 images cannot be read' in out and 'wrong: 1 files are in two splits' in out
     status, out, _ = call('data', f'folder:{photos}', '--json')
     assert status == 1 and len(json.loads(out)['problems']) == 2
 

@@ -48,7 +48,7 @@ def test_duplicates(photos: Path) -> None:
         Duplicate('train/kiwi/0.jpg', 'test/kiwi/copy.jpg', True, True),
         Duplicate('train/plum/2.jpg', 'test/plum/again.jpg', False, True),
         Duplicate('train/kiwi/1.jpg', 'train/plum/wrong.jpg', True, False)]
-    assert [problem.split(' ')[:4] for problem in report.problems] == [['2', 'pairs', 'of', 'images'], ['1', 'pairs', 'of', 'equal']]
+    assert [problem.split(' ')[:4] for problem in report.problems] == [['1', 'files', 'are', 'in'], ['1', 'pairs', 'of', 'equal']]
 
 
 @pytest.mark.parametrize('bits', range(4))
@@ -63,8 +63,8 @@ def test_hashes_that_differ_in_few_bits_are_found(bits: int) -> None:
         hashes[index + 1] = hashes[index] ^ sum(1 << int(bit) for bit in flipped)
     pairs = _duplicates([(str(index), value, f'a/{index}', 0) for index, value in enumerate(hashes)])
     found = {(pair.first, pair.second) for pair in pairs}
-    naive = {(f'a/{i}', f'a/{j}') for i in range(60) for j in range(i + 1, 60) if (hashes[i] ^ hashes[j]).bit_count() <= 3}
-    assert found == naive and len(naive) >= 20
+    naive = {(f'a/{i}', f'a/{j}') for i in range(60) for j in range(i + 1, 60) if (hashes[i] ^ hashes[j]).bit_count() <= 2}
+    assert found == naive and len(naive) >= (20 if bits < 3 else 0)
 
 
 def test_unreadable(photos: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from scipy.io import savemat
 
@@ -138,7 +139,9 @@ def inat(root: Path) -> None:
 
 def inat2018(root: Path) -> None:
     categories = [dict(id=7, name='Bufo bufo', supercategory='Amphibia'), dict(id=3, name='Acer rubrum', supercategory='Plantae')]
-    _inat(root, dict(train='train2018.json', val='val2018.json'), dict(train='train_val2018/a', val='train_val2018/b'), categories)
+    _inat(root, dict(train='train2018.json', val='val2018.json'), dict(train='train_val2018/a', val='train_val2018/b'),
+          [dict(category, name=str(category['id'])) for category in categories])
+    write(root / 'categories.json', json.dumps(categories))
 
 
 def hfds(root: Path) -> None:
@@ -147,7 +150,7 @@ def hfds(root: Path) -> None:
     for split, count in (('train', 6), ('test', 3)):
         write(root / 'photos' / 'a.png')
         rows = dict(image=[str(root / 'photos' / 'a.png')] * count, label=[index % 3 for index in range(count)])
-        features = datasets.Features(dict(image=datasets.Image(), label=datasets.ClassLabel(names=['kiwi', 'melon', 'plum'])))
+        features = datasets.Features(dict(image=datasets.Image(), label=datasets.ClassLabel(names=['kiwi', 'water_melon', 'plum'])))
         (root / 'data').mkdir(exist_ok=True)
         datasets.Dataset.from_dict(rows, features=features).to_parquet(root / 'data' / f'{split}-00000-of-00001.parquet')
 
@@ -166,7 +169,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, int], list[str], tuple[
     inat=(inat, dict(train=6, train_mini=6, val=6, test=6),
           ['Bullfrog (Lithobates catesbeianus)', 'Bullfrog (Hoplobatrachus tigerinus)', 'Common Toad'], (40, 30), None),
     inat2018=(inat2018, dict(train=6, val=6, test=6), ['Acer rubrum', 'Bufo bufo'], (40, 30), None),
-    hfds=(hfds, dict(train=6, test=3), ['kiwi', 'melon', 'plum'], (40, 30), None))
+    hfds=(hfds, dict(train=6, test=3), ['kiwi', 'water melon', 'plum'], (40, 30), None))
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -197,7 +200,7 @@ def test_layout(case: str, by_name: bool, tmp_path: Path) -> None:
     ('nabirds', [f"{('1010', '0817')[index % 2]}/0000139e21dc4d0cbfe14cae3c85c8{index:02d}.jpg" for index in range(6, 10)], [1, 0, 1, 0]),
     ('pets37', [f'images/{name}_{index}.jpg' for name in ('Abyssinian', 'american_bulldog') for index in range(200, 203)],
      [0, 0, 0, 1, 1, 1]),
-    ('food101', ['images/apple_pie/4.jpg', 'images/waffles/4.jpg'], [0, 1]),
+    ('food101', ['images/waffles/4.jpg', 'images/apple_pie/4.jpg'], [1, 0]),
     ('inat2018', [f'train_val2018/b/{number}.jpg' for number in range(7, 13)], [1, 0] * 3),
     ('hfds', ['test/0000000', 'test/0000001', 'test/0000002'], [0, 1, 2]),
 ])
@@ -217,6 +220,20 @@ def test_flowers(tmp_path: Path) -> None:
     assert open_dataset(f"flowers102:{tmp_path / 'flowers'}", 'val').keys[0] == 'jpg/image_00004.jpg'
     with pytest.raises(UserError, match='no training image of'):
         open_dataset(str(tmp_path / 'flowers'), 'train')
+
+
+@pytest.mark.parametrize(('case', 'folder', 'reader', 'split'), [
+    ('cars196', 'stanford_cars', 'StanfordCars', 'train'), ('aircraft100', 'fgvc-aircraft-2013b', 'FGVCAircraft', 'trainval'),
+    ('pets37', 'oxford-iiit-pet', 'OxfordIIITPet', 'trainval'), ('food101', 'food-101', 'Food101', 'train')])
+def test_the_images_and_classes_are_those_of_torchvision(case: str, folder: str, reader: str, split: str, tmp_path: Path) -> None:
+    CASES[case][0](tmp_path / folder)
+    theirs = getattr(torchvision.datasets, reader)(tmp_path, split)
+    ours = open_dataset(f'{case}:{tmp_path}', 'train')
+    assert [target for _, target in theirs] == ours.targets
+    names = [name.replace('_', ' ').capitalize() for name in theirs.classes] if case == 'food101' else theirs.classes
+    assert ours.class_names == names
+    for index, (image, _) in enumerate(theirs):
+        np.testing.assert_array_equal(np.asarray(ours.load(index)), np.asarray(image)[:30])
 
 
 @pytest.mark.parametrize(('case', 'folder'), [

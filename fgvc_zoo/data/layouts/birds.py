@@ -29,7 +29,7 @@ class CUB200(ImageDataset):
     marks = ('images.txt',)
     info = DataInfo(
         title='CUB-200-2011', home='https://www.vision.caltech.edu/datasets/cub_200_2011/', folder=_FOLDER, classes=200,
-        images=dict(train=5994, test=5794), boxes=True,
+        images=dict(train=5994, test=5794), boxes=True, licence='non-commercial research only',
         citation='Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 Dataset. Technical report CNS-TR-2011-001, '
                  'California Institute of Technology, 2011')
 

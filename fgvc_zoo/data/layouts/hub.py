@@ -79,9 +79,11 @@ class HubDataset(ImageDataset):
         self._images = table.cast_column(images[0], datasets.Image(decode=False))
         self._column = images[0]
         kind, values = table.features[labels[0]], table[labels[0]]
-        class_names = list(kind.names) if isinstance(kind, datasets.ClassLabel) else sorted({str(value) for value in values})
-        place = {name: index for index, name in enumerate(class_names)}
-        targets = [value if isinstance(kind, datasets.ClassLabel) else place[str(value)] for value in values]
+        if isinstance(kind, datasets.ClassLabel):
+            class_names, targets = [name.replace('_', ' ') for name in kind.names], list(values)
+        else:
+            class_names = sorted({str(value) for value in values})
+            targets = [class_names.index(str(value)) for value in values]
         if missing := [row for row, target in enumerate(targets) if target is None or target < 0]:
             raise UserError(f"row {missing[0]} of the split '{split}' of '{self.root}' has no label")
         keys = [f'{split}/{row:07d}' for row in range(len(targets))]

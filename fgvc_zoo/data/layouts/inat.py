@@ -15,15 +15,17 @@ class INaturalist(ImageDataset):
     """The JSON files of iNaturalist 2018 (`train2018.json`, `val2018.json`) and 2021 (`train.json`, `train_mini.json`, `val.json`).
 
     Splits: 'train', 'val'; 'test' is 'val', since the test images have no labels; 'fit' and 'holdout'; in 2021 also 'train_mini'.
-    The files' paths begin at the root. Classes have their common names where the files have them, else the scientific ones.
+    The files' paths begin at the root. Classes have their common names where the files have them, else the scientific ones. In 2018
+    a file of its own, `categories.json`, has the names.
     """
 
     name = 'inat'
     marks = ('val*.json', 'train*.json')
     info = DataInfo(
         title='iNaturalist 2018 and 2021', home='https://github.com/visipedia/inat_comp',
-        folder='train2018.json and val2018.json with train_val2018/, or\ntrain.json, train_mini.json and val.json with train/, '
-               'train_mini/ and val/',
+        licence='non-commercial research and education only',
+        folder='train2018.json, val2018.json and categories.json with train_val2018/, or\n'
+               'train.json, train_mini.json and val.json with train/, train_mini/ and val/',
         citation='Van Horn, Mac Aodha, Song, Cui, Sun, Shepard, Adam, Perona, Belongie: The iNaturalist Species Classification and '
                  'Detection Dataset. CVPR 2018')
 
@@ -48,6 +50,9 @@ class INaturalist(ImageDataset):
         content = read_json(file)
         try:
             categories = sorted(entries_of(content, 'categories', file), key=lambda category: category['id'])
+            if (self.root / 'categories.json').exists():
+                named = {category['id']: category for category in read_json(self.root / 'categories.json')}
+                categories = [named[category['id']] for category in categories]
             place = {category['id']: index for index, category in enumerate(categories)}
             targets = {row['image_id']: place[row['category_id']] for row in entries_of(content, 'annotations', file)}
             samples = [Sample(image['file_name'], self.root / image['file_name'], targets[image['id']])
