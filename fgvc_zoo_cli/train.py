@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from fgvc_zoo_cli._common import Data, Device, Workers, command_line, is_main_process
 from fgvc_zoo_cli._terminal import console
+
+if TYPE_CHECKING:
+    from fgvc_zoo.training import Preview
 
 
 def train(
@@ -37,6 +41,9 @@ def train(
             '--accept-changes', help='Continue although images of the classes, or --amp, are others than before.')] = False,
         amp: Annotated[Optional[str], typer.Option(help='bf16 or fp16.')] = None,
         device: Device = None,
+        dry_run: Annotated[bool, typer.Option(
+            '--dry-run', help='Take a few steps, show settings, learning rates, time and memory, and write nothing.')] = False,
+        profile: Annotated[bool, typer.Option('--profile', help='As --dry-run, and show where the time of a step goes.')] = False,
 ) -> None:
     """Train a model on your own photographs or on a benchmark."""
     from fgvc_zoo._errors import UserError, plain
@@ -60,16 +67,51 @@ def train(
     settings = load_recipe(recipe or recipe_for(architecture_of(model)), len(dataset)).replace(**shortcuts, **parsed)
     if is_main_process():
         console(stderr=True).print(plain(dataset.describe()))
-    folder = training.train(training.TrainConfig(
+    config = training.TrainConfig(
         model=model, data=data, output=str(output), recipe=settings, seed=seed, train_split=train_split, eval_split=eval_split,
         eval_every=eval_every, save_every=save_every, keep_best=keep_best, pretrained_backbone=_weights(pretrained_backbone),
-        workers=workers, cache=cache, resume=resume, accept_changes=accept_changes, device=device, amp=amp, command=command_line()))
+        workers=workers, cache=cache, resume=resume, accept_changes=accept_changes, device=device, amp=amp, command=command_line())
+    if dry_run or profile:
+        _show_preview(training.preview(config, operators=profile), profile)
+        return
+    folder = training.train(config)
     if not is_main_process():
         return
     console(stderr=True).print(
         f'the model is in {folder}\n'
         f'  fgvc-zoo evaluate {folder} --data {data}\n'
         f'  fgvc-zoo predict --model {folder} PHOTO...')
+
+
+def _show_preview(found: Preview, profile: bool) -> None:
+    import yaml
+    from rich.table import Table
+
+    from fgvc_zoo._progress import time_left
+
+    if not is_main_process():
+        return
+    out = console()
+    out.print(yaml.safe_dump(json.loads(json.dumps(found.recipe)), sort_keys=False, allow_unicode=True).rstrip())
+    table = Table('parameters', 'learning rate', 'weight decay', title='trained', title_justify='left')
+    for count, rate, decay in sorted(found.groups, key=lambda group: group[1]):
+        table.add_row(f'{count:,}', f'{rate:.2e}', f'{decay:g}')
+    out.print(table, soft_wrap=False)
+    steps = found.recipe['epochs'] * found.steps_per_epoch
+    out.print(f'not trained: {found.frozen:,} parameters')
+    out.print(f"{found.recipe['epochs']} epochs of {found.steps_per_epoch} steps with {found.images_per_step} images: {steps:,} steps")
+    out.print(f'{found.seconds_per_step:.2f} s a step ({found.images_per_step / found.seconds_per_step:.0f} images/s), about '
+              f"{time_left(found.seconds)} in all without measuring; {1e3 * found.parts['loading']:.0f} ms of a step wait for images, "
+              'less once decoded images are kept in memory')
+    if found.memory:
+        out.print(f'largest memory: {found.memory / 1e9:.1f} GB, and that of the decoded images')
+    if profile:
+        whole = sum(found.parts.values())
+        parts = Table('part of a step', 'ms', 'share', title='where the time goes', title_justify='left')
+        for name, seconds in found.parts.items():
+            parts.add_row(name, f'{1e3 * seconds:.0f}', f'{100 * seconds / whole:.0f} %')
+        out.print(parts, soft_wrap=False)
+        out.print(found.operators.rstrip())
 
 
 def parse_changes(changes: list[str]) -> dict[str, Any]:

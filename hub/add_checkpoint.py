@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json
+from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone, parts_of, result_record
@@ -45,6 +46,7 @@ def main() -> None:
                         help='an argument of inference, chosen after training on held-out images: refine_threshold=0.4')
     options = parser.parse_args()
 
+    keep_freed_memory()
     begun = time.monotonic()
     config = json.loads((options.run / 'run.json').read_text(encoding='utf-8'))['config']
     task = restore_task(options.run)
@@ -67,10 +69,11 @@ def main() -> None:
     data = Path(options.data.rpartition(':')[2]).name
     method, backbone = method_and_backbone(model, config['recipe']['task'])
     results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{options.suffix}.json"
-    write_json(results, result_record(
+    record = result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],
         epochs=config['recipe']['epochs'], metrics=metrics, command=' '.join(['python', *sys.argv]), recipe=config['recipe'],
-        weights=weights, seconds=time.monotonic() - begun))
+        weights=weights, seconds=time.monotonic() - begun)
+    write_json(results, {**record, **dataset.info.reference(len(dataset))})
 
     names = '\n'.join(class_names(model)) + '\n'
     same = (path for path in sorted(FOLDER.glob('*.txt')) if path.read_text(encoding='utf-8') == names)

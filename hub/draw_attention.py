@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
+from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import view_box
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument('--data', required=True, help='layout:PATH, whose test split has boxes')
     parser.add_argument('--every', type=int, default=1, metavar='N', help='take every Nth photograph only')
     options = parser.parse_args()
+    keep_freed_memory()
     model = load_model(options.name)
     dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
     if dataset.boxes is None:

@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from fgvc_zoo._device import choose_device
 from fgvc_zoo._files import write_json
 from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.data import open_dataset
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument('--data', action='append', required=True, metavar='NAME=LAYOUT:PATH', help='NAME as in the result files')
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     options = parser.parse_args()
+    device = choose_device(None)
     places = dict(item.split('=', 1) for item in options.data)
     measured = json.loads(options.json.read_text(encoding='utf-8')) if options.json and options.json.is_file() else {}
     for item in load_manifest():
@@ -37,8 +39,8 @@ def main() -> int:
         if data not in places:
             print(f'{item.name}: no data given, skipped')
             continue
-        model = load_model(item.name)
-        metrics = evaluate(model, open_dataset(places[data], 'test', transform=eval_transform_for(model)), workers=1)
+        model = load_model(item.name).to(device)
+        metrics = evaluate(model, open_dataset(places[data], 'test', transform=eval_transform_for(model)), workers=1, device=device)
         recorded, top1 = item.metrics['top1'], metrics['top1']
         measured[item.name] = dict(manifest=recorded, top1=top1, difference=round(top1 - recorded, 3), sha256=item.sha256)
         print(f'{item.name}: {top1:.2f} %, the manifest says {recorded:.2f} % ({top1 - recorded:+.2f})', flush=True)

@@ -51,20 +51,24 @@ def train(config: TrainConfig) -> Path:
     Raises:
         UserError: The folder holds another run, the data or the model cannot be used, the loss is no longer finite, or the disk is full.
     """
-    # written in full: a run's record must not change when a default does
-    recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
-    config = replace(config, recipe=recipe)
+    config = with_task_settings(config)
     folder = Path(config.output)
     with run_folder(folder, config.resume):
         try:
-            return _Run(config, folder).run()
+            return Run(config, folder).run()
         except RuntimeError as error:
             if not (isinstance(error, dist.DistError) or 'gloo' in str(error)):  # gloo's errors have no class of their own
                 raise
             raise UserError('another process of this run has ended: see its message, then go on with --resume') from error
 
 
-class _Run(RunState):
+def with_task_settings(config: TrainConfig) -> TrainConfig:
+    """A copy whose recipe has all settings of the task: a run's record must not change when a default does."""
+    recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
+    return replace(config, recipe=recipe)
+
+
+class Run(RunState):
     """The loop over epochs and steps."""
 
     def run(self) -> Path:
@@ -172,18 +176,22 @@ class _Run(RunState):
             raise UserError(f'the loss is {values["loss"]} at epoch {self.epoch + 1}, step {step} ({parts}): '
                             f'lower the learning rate{kept}')
         if not in_parts:
-            accelerator.backward(result['loss'])
-        if self.recipe.clip_grad:
-            accelerator.clip_grad_norm_(self.task.parameters(), self.recipe.clip_grad)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.ema:
-            self.ema.update(self.model, step=step)
+            self._backward(result['loss'])
+        self._update(step)
         return values
 
     def _backward(self, loss: Tensor) -> None:
         with torch.autocast(self.accelerator.device.type, enabled=False):
             self.accelerator.backward(loss)
+
+    def _update(self, step: int) -> None:
+        """Change the weights by their gradients, and the averaged weights."""
+        if self.recipe.clip_grad:
+            self.accelerator.clip_grad_norm_(self.task.parameters(), self.recipe.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model, step=step)
 
     def _values(self, result: dict[str, Tensor], targets: Tensor) -> dict[str, float]:
         """The loss, its components and the accuracy in percent, means over the processes, copied from the device at once."""

@@ -48,3 +48,14 @@ def test_the_recipe_follows_from_the_number_of_photographs(tmp_path, monkeypatch
     assert paper == load_recipe('wsdan-paper')
     assert other == load_recipe('baseline', 1).replace(input_size=96)
     assert (both.epochs, both.lr) == (3, 0.5)
+
+
+def test_a_dry_run_shows_what_a_training_would_be_and_writes_nothing(call, photos, tmp_path):
+    words = ['train', '--model', 'test_resnet', '--data', f'folder:{photos}', '--output', tmp_path / 'run',
+             '--pretrained-backbone', 'false', '--input-size', 64, '--batch-size', 4, '--epochs', 2, '--workers', 0, '--device', 'cpu']
+    status, out, _ = call(*words, '--dry-run')
+    assert status == 0 and not (tmp_path / 'run').exists()
+    assert 'batch_size: 4' in out and 'learning rate' in out and '2 epochs of' in out and 's a step' in out
+    assert 'where the time goes' not in out
+    status, out, _ = call(*words, '--profile')
+    assert status == 0 and 'where the time goes' in out and 'backward' in out and not (tmp_path / 'run').exists()

@@ -23,7 +23,7 @@ def test_a_stopped_run_is_saved_and_goes_on(photos, tmp_path, monkeypatch, capsy
     config = TrainConfig('test_resnet', f'folder:{photos}', str(tmp_path / 'whole'), recipe, pretrained_backbone=False, workers=0,
                          device='cpu', progress=False, command='fgvc-zoo train --lr 1')
     train(config)
-    step = trainer._Run._step
+    step = trainer.Run._step
 
     def step_and_stop(run, *args):
         values = step(run, *args)
@@ -33,7 +33,7 @@ def test_a_stopped_run_is_saved_and_goes_on(photos, tmp_path, monkeypatch, capsy
 
     stopped = replace(config, output=str(tmp_path / 'stopped'))
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Run, '_step', step_and_stop)
+        patch.setattr(trainer.Run, '_step', step_and_stop)
         with pytest.raises(SystemExit) as stop:
             train(stopped)
     assert stop.value.code == status
@@ -63,7 +63,7 @@ GROUP = '''
 import os, signal, sys, time
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train, trainer
-step = trainer._Run._step
+step = trainer.Run._step
 def step_and_stop(run, images, targets, number):
     if number == 1:
         print('ready', flush=True)
@@ -72,7 +72,7 @@ def step_and_stop(run, images, targets, number):
                 time.sleep(0.1)
         time.sleep(1)  # a worker that dies is noticed here
     return step(run, images, targets, number)
-trainer._Run._step = step_and_stop
+trainer.Run._step = step_and_stop
 signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of a parallel test run ignore it
 recipe = load_recipe('baseline').replace(epochs=3, batch_size=2, input_size=32)
 train(TrainConfig('test_resnet', sys.argv[1], sys.argv[2], recipe, pretrained_backbone=False, workers=2, device='cpu', progress=False))

@@ -21,12 +21,12 @@ import torch
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train, trainer
 if os.environ['RANK'] in (os.environ.get('STOPPED'), os.environ.get('KILLED')):
-    step = trainer._Run._step
+    step = trainer.Run._step
     def step_and_stop(run, images, targets, number):
         if number == 3:
             os.kill(os.getpid(), signal.SIGKILL if 'KILLED' in os.environ else signal.SIGTERM)
         return step(run, images, targets, number)
-    trainer._Run._step = step_and_stop
+    trainer.Run._step = step_and_stop
 torch.set_num_threads(1)
 method, data, output, batch_size = sys.argv[1:]
 name, model, args = dict(

@@ -110,14 +110,14 @@ def test_papers_settings_resume_equal(photos, tmp_path, monkeypatch):
     class Cut(Exception):
         pass
 
-    finish = trainer._Run._finish_epoch
+    finish = trainer.Run._finish_epoch
 
     def finish_and_cut(run):
         finish(run)
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Run, '_finish_epoch', finish_and_cut)
+        patch.setattr(trainer.Run, '_finish_epoch', finish_and_cut)
         for epoch in range(settings.epochs):
             with pytest.raises(Cut):
                 train(config(photos, tmp_path / 'cut', recipe=settings, model='test_resnet', resume=epoch > 0))
@@ -137,7 +137,7 @@ def test_similar_classes_resume_equal_in_the_middle_of_an_epoch(photos, tmp_path
     class Cut(Exception):
         pass
 
-    step = trainer._Run._step
+    step = trainer.Run._step
 
     def step_and_cut(run, images, targets, number):
         if number in (10, 17) and number not in cuts:  # in the middle of the second and third epoch of seven steps
@@ -147,7 +147,7 @@ def test_similar_classes_resume_equal_in_the_middle_of_an_epoch(photos, tmp_path
         return step(run, images, targets, number)
 
     train(config(photos, tmp_path / 'whole', recipe=settings, model='apinet'))
-    monkeypatch.setattr(trainer._Run, '_step', step_and_cut)
+    monkeypatch.setattr(trainer.Run, '_step', step_and_cut)
     for resume in (False, True):
         with pytest.raises(Cut):
             train(config(photos, tmp_path / 'cut', recipe=settings, model='apinet', resume=resume))

@@ -162,14 +162,14 @@ class Cut(Exception):
 
 
 def test_a_model_is_there_before_the_end_if_asked_for(photos, tmp_path, monkeypatch):
-    train_epoch = trainer._Run._train_epoch
+    train_epoch = trainer.Run._train_epoch
 
     def cut_third(run, *args):
         if run.epoch == 2:
             raise Cut
         train_epoch(run, *args)
 
-    monkeypatch.setattr(trainer._Run, '_train_epoch', cut_third)
+    monkeypatch.setattr(trainer.Run, '_train_epoch', cut_third)
     for save_every, there in ((0, False), (2, True), (3, False)):
         output = tmp_path / str(save_every)
         with pytest.raises(Cut):
@@ -186,7 +186,7 @@ def test_the_best_epoch_is_kept_beside_the_last(photos, tmp_path, monkeypatch):
         kept[run.epoch] = {key: value.clone() for key, value in run.final_model.state_dict().items()}
         return dict(holdout_top1=[50.0, 80.0, 80.0, 60.0][run.epoch])
 
-    monkeypatch.setattr(trainer._Run, '_measure', measure)
+    monkeypatch.setattr(trainer.Run, '_measure', measure)
     folder = train(config(photos, tmp_path / 'run', epochs=4, train_split='fit', eval_split='holdout', keep_best=True))
     best, last = load_file(folder / 'best' / 'model.safetensors'), load_file(folder / 'model.safetensors')
     assert all(torch.equal(best[key], value) for key, value in kept[1].items())  # the first of equal ones

@@ -85,13 +85,13 @@ def test_frozen_batch_norms_keep_their_statistics(photos, tmp_path):
 def test_a_backbone_that_waits_keeps_its_weights(photos, tmp_path, monkeypatch):
     """Weights of the backbone after every epoch: as at the start until they are trained; the rest is trained from the first step."""
     snapshots = []
-    original = trainer_module._Run._finish_epoch
+    original = trainer_module.Run._finish_epoch
 
     def remember(run):
         snapshots.append({key: value.clone() for key, value in run.model.state_dict().items()})
         original(run)
 
-    monkeypatch.setattr(trainer_module._Run, '_finish_epoch', remember)
+    monkeypatch.setattr(trainer_module.Run, '_finish_epoch', remember)
     base = config(photos, tmp_path).recipe.replace(epochs=3, frozen_epochs=2, frozen_below=None, freeze_bn=False, warmup_epochs=0)
     train(config(photos, tmp_path / 'run', recipe=base))
     first, second, third = snapshots
