@@ -19,7 +19,8 @@ SCHEDULES = ('cosine', 'step')
 CLASS_WEIGHTS = ('balanced',)
 # smallest and largest value, and which of them is not allowed itself
 _RANGES: dict[str, tuple[Any, ...]] = dict(
-    input_size=(16, 4096), crop_pct=(0, 1, (0,)), epochs=(1, 100_000), batch_size=(1, 100_000), images_per_class=(1, 100_000),
+    input_size=(16, 4096), crop_pct=(0, 1, (0,)), epochs=(1, 100_000), batch_size=(1, 100_000), accumulate=(1, 100_000),
+    images_per_class=(1, 100_000),
     lr=(0, inf, (0,)), weight_decay=(0, inf), momentum=(0, 1, (1,)), layer_decay=(0, 1, (0,)), frozen_below=(0, 1), frozen_epochs=(0, inf),
     head_lr_scale=(0, inf, (0,)), new_lr_scale=(0, inf, (0,)), warmup_epochs=(0, inf), decay_epochs=(0, inf, (0,)), decay_rate=(0, 1, (0,)),
     min_lr=(0, 1), early_epochs=(0, inf), early_scale=(0, 1, (0,)), similar_classes=(1, 100_000), smoothing=(0, 1, (1,)),
@@ -41,6 +42,8 @@ class Recipe:
             model's own.
         epochs: Passes over the training split.
         batch_size: Images a step and process; the last short batch of an epoch is dropped.
+        accumulate: A step's images go through the network in this many equal parts, whose gradients are added, so that a step needs less
+            memory. Batch norms that train see the parts.
         images_per_class: Images of each class in a batch, for losses over pairs; null draws images whatever their class.
         similar_classes: With `images_per_class`, the classes of a batch are drawn in groups of this many that the classifier finds
             similar, so that pairs of different classes are hard; 1 draws every class alone.
@@ -80,6 +83,7 @@ class Recipe:
     crop_mode: str | None = None
     epochs: int = 30
     batch_size: int = 32
+    accumulate: int = 1
     images_per_class: int | None = None
     similar_classes: int = 1
     early_epochs: int = 0
@@ -114,6 +118,11 @@ class Recipe:
                 check_range(f'recipe {self.name}: {item.name}', value, *_RANGES[item.name])
         check_choice(f'recipe {self.name}: schedule', self.schedule, SCHEDULES)
         check_choice(f'recipe {self.name}: optimizer', self.optimizer.lower(), [str(name) for name in list_optimizers()])
+        if self.batch_size % self.accumulate:
+            raise UserError(f'recipe {self.name}: batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}')
+        if self.accumulate > 1 and self.images_per_class is not None:
+            raise UserError(
+                f'recipe {self.name}: accumulate must be 1 with images_per_class, since a loss over pairs needs the whole batch')
         if self.class_weights is not None:
             check_choice(f'recipe {self.name}: class_weights', self.class_weights, CLASS_WEIGHTS)
         if self.similar_classes > 1 and self.images_per_class is None:

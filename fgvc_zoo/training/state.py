@@ -53,8 +53,11 @@ class RunState:
             raise UserError("fp16 needs a GPU: take --amp bf16, or none, on a CPU")
         if device.index is not None and device.type == 'cuda':
             torch.cuda.set_device(device)  # Accelerate takes the current one
+        has_phases = getattr(find_task(config.recipe.task), 'has_phases', False)
+        if has_phases and config.recipe.accumulate > 1:
+            raise UserError(f"the task '{config.recipe.task}' counts its steps, so accumulate must be 1: take a smaller batch_size")
         # in some steps not every parameter gets a gradient
-        partial_steps = getattr(find_task(config.recipe.task), 'has_phases', False) or config.recipe.frozen_epochs > 0
+        partial_steps = has_phases or config.recipe.frozen_epochs > 0
         # Accelerate keeps one state for the process; an earlier run may have had another precision or device
         AcceleratorState._reset_state(reset_partial_state=share()[1] == 1)
         self.accelerator = Accelerator(

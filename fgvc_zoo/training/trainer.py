@@ -11,6 +11,7 @@ import math
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -157,11 +158,20 @@ class Run(RunState):
 
     def _step(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
         """One optimizer step; returns the loss and its parts."""
-        accelerator = self.accelerator
-        device = accelerator.device
+        device, count = self.accelerator.device, self.recipe.accumulate
         images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
         targets = targets.to(device, non_blocking=True)
-        task = self.task
+        rows = []
+        for part, (some, labels) in enumerate(zip(images.chunk(count), targets.chunk(count), strict=True), start=1):
+            # the processes' gradients are averaged once, after the last part
+            with nullcontext() if part == count else self.accelerator.no_sync(self.prepared):
+                rows.append(self._accumulate(some, labels, step))
+        self._update(step)
+        return {key: sum(row[key] for row in rows) / count for key in rows[0]}
+
+    def _accumulate(self, images: Tensor, targets: Tensor, step: int) -> dict[str, float]:
+        """Add the gradients of one of the parts of a step's images; returns the loss and its components on them."""
+        accelerator, task = self.accelerator, self.task
         in_parts = isinstance(task, MethodTask) and accelerator.num_processes == 1
         with accelerator.autocast():
             if isinstance(task, MethodTask) and in_parts:
@@ -177,12 +187,11 @@ class Run(RunState):
                             f'lower the learning rate{kept}')
         if not in_parts:
             self._backward(result['loss'])
-        self._update(step)
         return values
 
     def _backward(self, loss: Tensor) -> None:
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            self.accelerator.backward(loss)
+            self.accelerator.backward(loss / self.recipe.accumulate)
 
     def _update(self, step: int) -> None:
         """Change the weights by their gradients, and the averaged weights."""

@@ -13,8 +13,8 @@ from fgvc_zoo_cli.train import parse_changes
 SCRIPT = Path(__file__).parents[2] / 'benchmarks/accuracy/train_cub200.py'
 # as in the run.json of the plain baseline
 BASELINE = dict(
-    task_args={}, model_args={}, input_size=448, crop_pct=0.875, crop_mode='center', epochs=8, batch_size=32, images_per_class=None,
-    similar_classes=1, early_epochs=0, early_scale=0.7, class_weights=None,
+    task_args={}, model_args={}, input_size=448, crop_pct=0.875, crop_mode='center', epochs=8, batch_size=32, accumulate=1,
+    images_per_class=None, similar_classes=1, early_epochs=0, early_scale=0.7, class_weights=None,
     optimizer='sgd', lr=0.01, weight_decay=1e-4, momentum=0.9, layer_decay=0.9, frozen_below=0.3, frozen_epochs=0, freeze_bn=True,
     head_lr_scale=10, new_lr_scale=1, warmup_epochs=1, schedule='cosine', min_lr=0.01, smoothing=0.1, ema_decay=0.99, clip_grad=None,
     augmentation=dict(

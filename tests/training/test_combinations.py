@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
@@ -73,6 +74,31 @@ def test_class_weights_change_the_loss_as_they_should(task):
     expected = dict(baseline={'loss'}, wsdan={'raw', 'crop', 'drop'}, wsban={'raw', 'part'}, apinet={'ce', 'plain'}, osme={'ce'},
                     racnn={'ce1', 'ce2', 'fusion'})[task]
     assert set(doubled) == expected
+
+
+@pytest.mark.parametrize('task', ['baseline', 'wsdan', 'wsban'])
+def test_a_batch_in_parts(task, photos, tmp_path):
+    """The weights of the whole batch, where nothing is drawn at random for each part."""
+    weights = {}
+    for count in (1, 4):
+        folder = tmp_path / str(count)
+        train(settings(task, photos, folder, accumulate=count, freeze_bn=True, ema_decay=None, lr=0.001))
+        weights[count] = load_file(folder / 'model.safetensors')
+        with (folder / 'history.csv').open() as file:
+            assert all(np.isfinite(float(value)) for value in next(csv.DictReader(file)).values())
+    if task == 'baseline':
+        for name, tensor in weights[1].items():
+            torch.testing.assert_close(weights[4][name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(('task', 'changes', 'says'), [
+    ('baseline', dict(accumulate=3), 'batch_size 4 must be a multiple of accumulate 3'),
+    ('apinet', dict(accumulate=2), 'a loss over pairs needs the whole batch'),
+    ('osme', dict(accumulate=2), 'a loss over pairs needs the whole batch'),
+    ('racnn', dict(accumulate=2), "the task 'racnn' counts its steps")])
+def test_what_cannot_be_accumulated(task, changes, says, photos, tmp_path):
+    with pytest.raises(UserError, match=says):
+        train(settings(task, photos, tmp_path / 'run', **changes))
 
 
 def test_fp16_needs_a_gpu(photos, tmp_path):

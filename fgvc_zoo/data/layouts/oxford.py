@@ -80,7 +80,10 @@ class Flowers102(ImageDataset):
         sets = read_matlab(root / 'setid.mat')
         names = dict(train=('trnid', 'valid'), train_only=('trnid',), val=('valid',), test=('tstid',))[split]
         numbers = [int(number) for name in names for number in entries_of(sets, name, root / 'setid.mat').tolist()]
-        class_names = [name.removesuffix('?') for name in TorchvisionFlowers.classes]  # the files have none
+        known = getattr(TorchvisionFlowers, 'classes', None)  # the files have none
+        if known is None:
+            raise UserError('this torchvision has no names of the flowers: pip install --upgrade torchvision')
+        class_names = [name.removesuffix('?') for name in known]
         samples = []
         for number in numbers:
             if not 0 < number <= len(labels):
