@@ -8,6 +8,7 @@ resumed ends with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 import math
+import multiprocessing
 import sys
 import time
 import warnings
@@ -98,10 +99,12 @@ class Run(RunState):
         cfg = self.model.pretrained_cfg
         side = cfg['input_size'][-1]
         size = max(int(1.5 * side), int(side / cfg['crop_pct']))  # random crops are cut from it, so more than the input
+        # forked workers share the images, others get copies
+        copies = 1 if multiprocessing.get_start_method() == 'fork' else 1 + self.config.workers
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             cache = self.config.cache
             if cache is None:
-                cache = fits_in_memory(dataset.cache_bytes(size))
+                cache = fits_in_memory(dataset.cache_bytes(size) * copies)
             if cache:
                 bar_task = bar.add_task(f'decoding {dataset.split}', total=len(dataset), details='')
                 dataset.cache(size, progress=partial(_advance, bar, bar_task))
