@@ -246,3 +246,14 @@ def test_an_unreadable_image_of_the_measured_split_does_not_end_the_run(photos, 
         folder = train(config(root, tmp_path / 'run', eval_split='test', cache=cache))
     rows = list(csv.DictReader((folder / 'history.csv').open()))
     assert len(rows) == 2 and 'test_top1' not in rows[0]
+
+
+@pytest.mark.parametrize(('method', 'copies'), [('fork', 1), ('spawn', 3)])
+def test_workers_that_get_copies_of_the_decoded_images_are_counted(method, copies, photos, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainer_module.multiprocessing, 'get_start_method', lambda: method)
+    monkeypatch.setattr(trainer_module, 'fits_in_memory', lambda nbytes: asked.append(nbytes))
+    run = trainer_module.Run(trainer_module.with_task_settings(config(photos, tmp_path / 'run', workers=2)), tmp_path)
+    run._cache(trainer_module.progress_bar(False))
+    size = int(1.5 * 48)
+    assert asked == [copies * run.dataset.cache_bytes(size)]
