@@ -2,6 +2,7 @@
 
     python benchmarks/speed/training_step.py memory --json FILE        # peak memory: one backward per step, and one per part of the loss
     python benchmarks/speed/training_step.py throughput --json FILE    # images/s: plain, and with compiled backbones
+    python benchmarks/speed/training_step.py norms --json FILE         # images/s: plain, and without any batch norm
 
 Compared cases alternate within one call, because the load of a machine changes. Losses of the same steps are compared too.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgvc_zoo._files import write_json
 from fgvc_zoo._memory import keep_freed_memory
@@ -44,6 +45,8 @@ def run_case(options: argparse.Namespace) -> dict[str, Any]:
     model = build_model(options.model, recipe, CLASSES, False).to(memory_format=torch.channels_last)
     task: Any = create_task(recipe.task, model, smoothing=recipe.smoothing, **recipe.task_args)
     optimizer = create_optimizer_v2(parameter_groups(model, recipe, task), opt='sgd', lr=1e-3, momentum=0.9)
+    if options.no_norms:
+        remove_norms(model)
     if options.compile:
         getattr(model, 'backbone', model).compile()
     train_mode(task, model, recipe)
@@ -65,6 +68,14 @@ def run_case(options: argparse.Namespace) -> dict[str, Any]:
         images_per_second=round(options.batch / statistics.median(seconds[2:]), 2))
 
 
+def remove_norms(model: nn.Module) -> None:
+    """Leave only the activations of batch norms: how fast a step could be if they cost nothing."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, getattr(child, 'act', nn.Identity()))
+
+
 def _step(task: Any, images: Tensor, targets: Tensor, together: bool) -> float:
     if together:
         loss = task(images, targets)['loss']
@@ -76,7 +87,7 @@ def _step(task: Any, images: Tensor, targets: Tensor, together: bool) -> float:
 
 def case(model: str, options: argparse.Namespace, **flags: bool) -> dict[str, Any]:
     """`run_case` in a process of its own."""
-    words = [f'--{name}' for name, on in flags.items() if on]
+    words = [f"--{name.replace('_', '-')}" for name, on in flags.items() if on]
     if options.frozen_below is not None:
         words.append(f'--frozen-below={options.frozen_below}')
     command = [sys.executable, __file__, 'case', '--model', model, '--size', str(options.size), '--batch', str(options.batch),
@@ -113,9 +124,18 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
     return table
 
 
+def norms(options: argparse.Namespace) -> dict[str, Any]:
+    """Images/s of the baseline with and without batch norms, in turns."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(3):
+        for removed, values in rates.items():
+            values.append(case(BACKBONE, options, no_norms=removed)['images_per_second'])
+    return {BACKBONE: dict(plain=rates[False], without=rates[True], ratio=round(max(rates[True]) / max(rates[False]), 2))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=['memory', 'throughput', 'case'])
+    parser.add_argument('what', choices=['memory', 'throughput', 'norms', 'case'])
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     parser.add_argument('--methods', nargs='+', default=['wsdan'])
     parser.add_argument('--size', type=int, default=224)
@@ -124,12 +144,13 @@ def main() -> None:
     parser.add_argument('--frozen-below', type=float, default=None, help='as in a recipe; nothing is frozen if not given')
     parser.add_argument('--model', help=argparse.SUPPRESS)
     parser.add_argument('--compile', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--no-norms', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('--together', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.what == 'case':
         print(json.dumps(run_case(options)))
         return
-    table = memory(options) if options.what == 'memory' else throughput(options)
+    table = dict(memory=memory, throughput=throughput, norms=norms)[options.what](options)
     settings = dict(input_size=options.size, batch_size=options.batch, steps=options.steps, frozen_below=options.frozen_below,
                     threads=torch.get_num_threads(), torch=torch.__version__)
     if options.json:

@@ -60,6 +60,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         info: What is known of the data set beside its files.
         marks: Patterns of files by which a folder of this layout is recognised, all of which it has; empty if it has none.
         banner: Height in pixels of what is cut off below each image.
+        is_folder: Whether `root` must be a folder.
         split: The split.
         keys: The images' paths relative to the data set; the same on every machine.
         paths: The image files.

@@ -10,6 +10,8 @@ import numpy as np
 
 from fgvc_zoo._errors import UserError
 
+Table = dict[Any, tuple[int, str]]  # (line number from 1, text) by number or name
+
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, as (line number from 1, stripped text)."""
@@ -22,16 +24,17 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
-def read_table(path: Path) -> dict[int, tuple[int, str]]:
-    """Lines 'number rest' as {number: (line number, rest)}."""
-    table: dict[int, tuple[int, str]] = {}
+def read_table(path: Path, numbered: bool = True) -> Table:
+    """Lines 'number rest' as {number: (line number, rest)}, or 'name rest' if not `numbered`."""
+    table: Table = {}
     for line, text in read_lines(path):
-        number, _, rest = text.partition(' ')
-        if not number.isdecimal() or not rest.strip():
+        name, _, rest = text.partition(' ')
+        if not rest.strip() or (numbered and not name.isdecimal()):
             raise UserError(f"{path}, line {line}: expected a number and a value, not '{text}'")
-        if int(number) in table:
-            raise UserError(f'{path}, line {line}: number {number} occurs twice')
-        table[int(number)] = (line, rest.strip())
+        key = int(name) if numbered else name
+        if key in table:
+            raise UserError(f'{path}, line {line}: number {key} occurs twice')
+        table[key] = (line, rest.strip())
     return table
 
 
@@ -73,9 +76,3 @@ def entries_of(content: dict[str, Any], key: str, path: Path) -> Any:
     if not isinstance(content, dict) or key not in content:
         raise UserError(f"the data set's file '{path}' has no entry '{key}'")
     return content[key] if isinstance(content[key], list) else np.atleast_1d(content[key])
-
-
-def readable(name: str) -> str:
-    """'001.Black_footed_Albatross' is 'Black footed Albatross'."""
-    number, _, rest = name.partition('.')
-    return (rest if number.isdecimal() and rest else name).replace('_', ' ')

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
-from fgvc_zoo.training import TrainConfig, train
+from fgvc_zoo.training import TrainConfig, train, trainer
 
 SMALL = {'model_args.backbone': 'test_efficientnet'}
 TASKS = dict(
@@ -77,15 +77,19 @@ def test_class_weights_change_the_loss_as_they_should(task):
 
 
 @pytest.mark.parametrize('task', ['baseline', 'wsdan', 'wsban'])
-def test_a_batch_in_parts(task, photos, tmp_path):
+def test_a_batch_in_parts(task, photos, tmp_path, monkeypatch):
     """The weights of the whole batch, where nothing is drawn at random for each part."""
-    weights = {}
+    weights, sizes = {}, []
+    accumulate = trainer.Run._accumulate
+    monkeypatch.setattr(
+        trainer.Run, '_accumulate', lambda run, images, *rest: sizes.append(len(images)) or accumulate(run, images, *rest))
     for count in (1, 4):
         folder = tmp_path / str(count)
         train(settings(task, photos, folder, accumulate=count, freeze_bn=True, ema_decay=None, lr=0.001))
         weights[count] = load_file(folder / 'model.safetensors')
         with (folder / 'history.csv').open() as file:
             assert all(np.isfinite(float(value)) for value in next(csv.DictReader(file)).values())
+    assert sizes == [4] * 3 + [1] * 12  # twelve photographs
     if task == 'baseline':
         for name, tensor in weights[1].items():
             torch.testing.assert_close(weights[4][name], tensor, rtol=1e-4, atol=1e-6, msg=name)

@@ -31,7 +31,6 @@ def test_a_preview(method, photos, tmp_path):
     assert (found.steps_per_epoch, found.images_per_step, found.recipe['input_size']) == (2, 4, 64)
     assert found.seconds == pytest.approx(3 * 2 * found.seconds_per_step) and found.seconds > 0
     assert found.parts.keys() == {'loading', 'forward', 'backward', 'update'} and min(found.parts.values()) > 0
-    assert sum(found.parts.values()) == pytest.approx(found.seconds_per_step, rel=2)
     assert 'conv' in found.operators and found.memory > 1e8
     rates = {rate for _, rate, _ in found.groups}
     assert max(rates) == pytest.approx(0.2) and min(rates) >= 0.2 * 0.02 and found.frozen > 0

@@ -31,6 +31,7 @@ torch.set_num_threads(1)
 method, data, output, batch_size = sys.argv[1:]
 name, model, args = dict(
     baseline=('baseline', 'test_resnet', {}),
+    accumulated=('baseline', 'test_resnet', {'accumulate': 2}),
     waiting_backbone=('baseline', 'test_resnet', {'frozen_epochs': 1}),
     racnn=('racnn', 'racnn', {'model_args.backbone': 'test_resnet', 'model_args.num_scales': 2, 'task_args.proposal_steps': 1,
                      'task_args.classification_steps': 2, 'task_args.ranking_steps': 1, 'task_args.follow_peaks': False}),
@@ -88,7 +89,7 @@ def free_port():
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize('method', ['baseline', 'waiting_backbone', 'racnn'])
+@pytest.mark.parametrize('method', ['baseline', 'accumulated', 'waiting_backbone', 'racnn'])
 def test_two_processes_train_what_one_does(photos, tmp_path, method):
     codes, written = wait_for([*spawn_two(method, photos, tmp_path / 'two', 4), spawn(method, photos, tmp_path / 'one', 8)])
     assert codes == [0, 0, 0], written

@@ -29,6 +29,7 @@ class Food101(ImageDataset):
         if not isinstance(content, dict) or not all(isinstance(images, list) for images in content.values()):
             raise UserError(f'{file}: expected a list of images for each class')
         folders = sorted(content)
-        samples = [Sample(f'images/{image}.jpg', root / 'images' / f'{image}.jpg', folders.index(folder))
+        place = {folder: index for index, folder in enumerate(folders)}
+        samples = [Sample(f'images/{image}.jpg', root / 'images' / f'{image}.jpg', place[folder])
                    for folder, images in content.items() for image in images]
         return [folder.replace('_', ' ').capitalize() for folder in folders], samples

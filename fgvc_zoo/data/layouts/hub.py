@@ -33,7 +33,7 @@ class HubDataset(ImageDataset):
         title='Hugging Face data set', home='https://huggingface.co/datasets',
         folder='ORG/NAME on the Hub, or a folder with\ndata/train-*.parquet\ndata/test-*.parquet')
     is_folder = False
-    marks = ('**/train-*.parquet',)
+    marks = ('data/train-*.parquet',)
 
     @cached_property
     def _splits(self) -> dict[str, Any]:
@@ -83,7 +83,8 @@ class HubDataset(ImageDataset):
             class_names, targets = [name.replace('_', ' ') for name in kind.names], list(values)
         else:
             class_names = sorted({str(value) for value in values})
-            targets = [class_names.index(str(value)) for value in values]
+            place = {name: index for index, name in enumerate(class_names)}
+            targets = [place[str(value)] for value in values]
         if missing := [row for row, target in enumerate(targets) if target is None or target < 0]:
             raise UserError(f"row {missing[0]} of the split '{split}' of '{self.root}' has no label")
         keys = [f'{split}/{row:07d}' for row in range(len(targets))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class INaturalist(ImageDataset):
     """
 
     name = 'inat'
-    marks = ('val*.json', 'train*.json')
+    marks = ('train2018.json', 'val2018.json')  # those of 2021 have names that other folders have too
     info = DataInfo(
         title='iNaturalist 2018 and 2021', home='https://github.com/visipedia/inat_comp',
         licence='non-commercial research and education only',
@@ -69,5 +70,6 @@ def _name(category: dict[str, Any]) -> str:
 
 def _unique(names: list[str], categories: list[dict[str, Any]]) -> list[str]:
     """Names that several categories share get the scientific name too."""
-    return [f"{name} ({category.get('name', category['id'])})" if names.count(name) > 1 else name
+    counts = Counter(names)
+    return [f"{name} ({category.get('name', category['id'])})" if counts[name] > 1 else name
             for name, category in zip(names, categories, strict=True)]

@@ -59,7 +59,7 @@ class Dogs120(ImageDataset):
     """
 
     name = 'dogs120'
-    marks = ('Images', '**/train_list.mat')
+    marks = ('Images', 'train_list.mat')
     info = DataInfo(
         title='Stanford Dogs', home='http://vision.stanford.edu/aditya86/ImageNetDogs/', classes=120,
         images=dict(train=12_000, test=8580), boxes=True,
