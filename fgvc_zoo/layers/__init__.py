@@ -1,14 +1,6 @@
 """Tensors in, tensors out: no model, no data, no input or output."""
 
-from fgvc_zoo.layers.attention_boxes import (
-    attention_box,
-    attention_crop,
-    attention_drop,
-    crop_boxes,
-    half_maximum_boxes,
-    object_box,
-    sample_maps,
-)
+from fgvc_zoo.layers.attention_boxes import attention_box, attention_crop, attention_drop, half_maximum_boxes, object_box, sample_maps
 from fgvc_zoo.layers.attention_pooling import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
 from fgvc_zoo.layers.attention_proposal import (
     AttentionProposal,
@@ -27,6 +19,7 @@ from fgvc_zoo.layers.components import largest_component
 from fgvc_zoo.layers.excitation import FlattenedMaps, MultiExcitation, ParallelLinear, PositionPool
 from fgvc_zoo.layers.mean_prediction import mean_prediction
 from fgvc_zoo.layers.pairwise_interaction import Pairs, PairwiseInteraction, attentive_features, nearest_pairs
+from fgvc_zoo.layers.resampling import crop_boxes
 
 __all__ = [
     'AttentionMaps', 'AttentionProposal', 'FlattenedMaps', 'MultiExcitation', 'Pairs', 'PairwiseInteraction',

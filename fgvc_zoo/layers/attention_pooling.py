@@ -74,7 +74,7 @@ def signed_sqrt(x: Tensor, eps: float = 1e-12) -> Tensor:
         x: Any shape, float32 or float64. In half precision eps would round to 0.
         eps: Bounds the gradient.
     """
-    return x.sign() * (x.abs() + eps).sqrt()
+    return x.abs().add_(eps).sqrt_() * x.sign()
 
 
 @register_notrace_function  # a leaf for symbolic tracing, which cannot follow choices by dtype and device

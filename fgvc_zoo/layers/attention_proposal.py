@@ -11,7 +11,8 @@ from timm.models import register_notrace_function
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgvc_zoo.layers.attention_boxes import attention_box, crop_boxes
+from fgvc_zoo.layers.attention_boxes import attention_box
+from fgvc_zoo.layers.resampling import crop_boxes
 
 
 class AttentionProposal(nn.Module):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+BLOCK_ROWS = 1024  # how many anchors are compared with all images at a time
+
 
 class Pairs(NamedTuple):
     """R ordered pairs of images of a batch.
@@ -35,17 +37,23 @@ def nearest_pairs(features: Tensor, targets: Tensor) -> Pairs:
     Returns:
         R = 2 * B pairs: B within classes in the order of the batch, then B across.
     """
-    count = len(targets)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    distance = torch.cdist(features, features, compute_mode='donot_use_mm_for_euclid_dist')
-    same = targets[:, None] == targets
-    self_pairs = torch.eye(count, dtype=torch.bool, device=targets.device)
-    candidates = torch.stack([same & ~self_pairs, ~same])  # (2, B, B)
+    blocks = [_nearest(features, targets, start, start + BLOCK_ROWS) for start in range(0, len(targets), BLOCK_ROWS)]
+    partner, valid = torch.cat([block[0] for block in blocks], 1), torch.cat([block[1] for block in blocks], 1)
+    anchor = torch.arange(len(targets), device=targets.device).repeat(2)
+    return Pairs(torch.stack([anchor, partner.flatten()], 1), valid.flatten())
+
+
+def _nearest(features: Tensor, targets: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """Partners of the anchors from `start` to `stop` within and across classes, and whether they exist: both (2, A)."""
+    anchors = targets[start:stop]
+    distance = torch.cdist(features[start:stop], features, compute_mode='donot_use_mm_for_euclid_dist')
+    same = anchors[:, None] == targets
+    candidates = torch.stack([same, ~same])  # (2, A, B)
+    candidates[0].diagonal(start).fill_(False)
     partner = distance.masked_fill(~candidates, torch.inf).argmin(2, keepdim=True)
     # a row without candidates is all infinite, and argmin then returns an image that is none
-    valid = candidates.gather(2, partner)
-    anchor = torch.arange(count, device=targets.device).repeat(2)
-    return Pairs(torch.stack([anchor, partner.flatten()], 1), valid.flatten())
+    return partner[:, :, 0], candidates.gather(2, partner)[:, :, 0]
 
 
 def attentive_features(pairs: Tensor, mutual: Tensor, gated: Tensor | None = None) -> Tensor:

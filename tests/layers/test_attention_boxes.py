@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fgvc_zoo.layers import attention_box, attention_crop, attention_drop, crop_boxes, object_box, sample_maps
+from fgvc_zoo.layers import attention_box, attention_crop, attention_drop, crop_boxes, half_maximum_boxes, object_box, sample_maps
 
 
 def naive_box(attention, threshold, padding, height, width):
@@ -27,6 +27,47 @@ def test_boxes_equal_the_loops_on_images_that_are_not_square():
     boxes = attention_box(attention, threshold, 0.1, 18, 40)
     for index in range(4):
         torch.testing.assert_close(boxes[index], naive_box(attention[index], threshold[index].item(), 0.1, 18, 40), rtol=0, atol=1e-6)
+
+
+def enlarged_box(attention, threshold, padding, height, width):
+    """The box of one map by way of the whole enlarged map."""
+    enlarged = F.interpolate(attention[None, None], (height, width), mode='bilinear', align_corners=False)[0, 0]
+    rows, columns = (enlarged >= threshold * enlarged.max()).nonzero().unbind(1)
+    box = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / torch.tensor([width, height, width, height])
+    return (box + padding * torch.tensor([-1, -1, 1, 1])).clamp(0, 1)
+
+
+@pytest.mark.parametrize('cells', [(14, 14), (7, 9), (26, 13), (1, 6), (28, 28)])
+@pytest.mark.parametrize('pixels', [(448, 448), (60, 101), (27, 29), (28, 28), (9, 5)])
+def test_boxes_equal_those_of_the_whole_enlarged_map(cells, pixels):
+    """Enlarged, kept and reduced maps, flat and peaked ones, random ones: the extents come from a few of the pixels."""
+    generator = torch.Generator().manual_seed(0)
+    for power in (1, 4, 12):
+        attention = torch.rand(16, *cells, generator=generator) ** power
+        threshold = 0.05 + 0.9 * torch.rand(16, generator=generator)
+        boxes = attention_box(attention, threshold, 0.1, *pixels)
+        for index in range(16):
+            expected = enlarged_box(attention[index], threshold[index], 0.1, *pixels)
+            torch.testing.assert_close(boxes[index], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('pixels', [(448, 300), (28, 28), (9, 5)])
+def test_drops_equal_those_of_the_whole_enlarged_map(pixels):
+    attention, images = torch.rand(4, 1, 14, 13, generator=torch.Generator().manual_seed(0)) ** 3, torch.ones(4, 2, *pixels)
+    enlarged = F.interpolate(attention, pixels, mode='bilinear', align_corners=False)
+    share = enlarged / enlarged.amax((2, 3), keepdim=True)
+    dropped = attention_drop(images, attention, threshold=(0.3, 0.3))
+    differ = dropped != (share < 0.3)
+    assert (share.expand_as(differ)[differ] - 0.3).abs().lt(1e-5).all()  # rounding decides pixels on the threshold
+    assert 0.1 < dropped.mean() < 0.99
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16])
+def test_drops_keep_the_dtype_and_the_pixels(dtype):
+    images, attention = torch.randn(2, 3, 12, 20).to(dtype), torch.rand(2, 1, 3, 5).to(dtype)
+    dropped = attention_drop(images, attention, threshold=(0.3, 0.3))
+    assert dropped.dtype == dtype
+    assert torch.equal(dropped, images * (attention_drop(torch.ones(2, 1, 12, 20), attention, threshold=(0.3, 0.3)) > 0))
 
 
 def test_one_hot_pixel():
@@ -74,6 +115,13 @@ def test_half_precision_with_zero_and_huge_maps(dtype):
     assert boxes.dtype == torch.float32
     torch.testing.assert_close(boxes[:2], torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
     assert (boxes[2, 2:] - boxes[2, :2] < 1).all()
+
+
+def test_half_maximum_boxes_are_the_boxes_of_each_map():
+    maps = torch.rand(3, 5, 4, 6) ** 4
+    boxes = half_maximum_boxes(maps, 12, 30)
+    for index in range(5):
+        torch.testing.assert_close(boxes[:, index], attention_box(maps[:, index], torch.tensor(0.5), 0.0, 12, 30))
 
 
 def test_object_box_is_the_box_of_the_mean():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgvc_zoo.layers import PairwiseInteraction, attentive_features, nearest_pairs
 
@@ -49,6 +50,32 @@ def test_number_of_valid_pairs(targets, within, across):
     valid = check(torch.randn(len(targets), 4), targets)
     assert valid[:len(targets)].sum() == within
     assert valid[len(targets):].sum() == across
+
+
+@pytest.mark.parametrize('rows', [1, 2, 5])
+@pytest.mark.parametrize('targets', LABELS)
+def test_blocks_of_anchors_give_the_same_pairs(monkeypatch, rows, targets):
+    monkeypatch.setattr('fgvc_zoo.layers.pairwise_interaction.BLOCK_ROWS', rows)
+    check(torch.randn(len(targets), 3), targets)
+    check(torch.ones(len(targets), 3), targets)
+
+
+class _Largest(TorchDispatchMode):
+    """Entries of the largest tensor that any operation returns."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.entries = max(self.entries, result.numel() if isinstance(result, torch.Tensor) else 0)
+        return result
+
+
+def test_memory_grows_with_the_batch_and_not_with_its_square(monkeypatch):
+    monkeypatch.setattr('fgvc_zoo.layers.pairwise_interaction.BLOCK_ROWS', 8)
+    with _Largest() as largest:
+        nearest_pairs(torch.randn(128, 4), torch.arange(64).repeat(2))
+    assert largest.entries == 2 * 8 * 128
 
 
 def test_duplicates_pair_with_each_other_and_not_with_themselves():
