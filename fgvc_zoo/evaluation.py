@@ -20,7 +20,7 @@ from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.version import __version__
 
-_BINS = 15
+BINS = 15  # of the calibration
 
 
 class Answers(NamedTuple):
@@ -35,6 +35,11 @@ class Answers(NamedTuple):
     scores: dict[str, Tensor]
     targets: Tensor
     boxes: Tensor | None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The model's own answers as probabilities: (N, K) float32, rows sum to 1. The predicted class is the first of the largest."""
+        return self.scores['combined'].softmax(1)
 
 
 def evaluate(
@@ -112,7 +117,7 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
         true_boxes = torch.stack([
             view_box(box, dataset.image_size(index), cfg) for index, box in enumerate(dataset.boxes)])
         metrics['localization'] = localization(answers.boxes, true_boxes)
-    probabilities = scores['combined'].softmax(1)
+    probabilities = answers.probabilities
     metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), targets).item()
     metrics['ece'] = calibration_error(probabilities, targets)
     predicted = probabilities.argmax(1)
@@ -121,8 +126,8 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
         name: round(100 * (predicted[targets == index] == index).float().mean().item(), 2)
         for index, name in enumerate(names) if (targets == index).any()}
     metrics['correct'] = ''.join('1' if right else '0' for right in (predicted == targets).tolist())
-    wrong = Counter((names[int(true)], names[int(answer)]) for true, answer in zip(targets, predicted, strict=True) if true != answer)
-    metrics['confusions'] = [dict(true=true, predicted=answer, count=count) for (true, answer), count in wrong.most_common(10)]
+    metrics['confusions'] = [
+        dict(true=names[true], predicted=names[answer], count=count) for true, answer, count in confusions(targets, predicted)[:10]]
     return metrics
 
 
@@ -184,6 +189,27 @@ def accuracies(logits: Tensor, targets: Tensor) -> dict[str, float]:
         mean_per_class=round(100 * (correct[present] / count[present]).mean().item(), 3))
 
 
+def confusions(targets: Tensor, predicted: Tensor) -> list[tuple[int, int, int]]:
+    """The wrong pairs (true class, predicted class, number of images), the most frequent first.
+
+    Args:
+        targets: (N,), int64.
+        predicted: (N,), int64.
+    """
+    wrong = predicted != targets
+    pairs = Counter(zip(targets[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+    return [(true, answer, count) for (true, answer), count in pairs.most_common()]
+
+
+def confidence_bins(confidence: Tensor) -> Tensor:
+    """The bin of each image's highest probability, for the calibration: (N,) int64 in [0, BINS); bin b holds (b / BINS, (b + 1) / BINS].
+
+    Args:
+        confidence: (N,), in [0, 1].
+    """
+    return (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+
+
 def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
     """Expected calibration error in [0, 1]: 15 equal bins of the highest probability, weighted by their images.
 
@@ -192,9 +218,8 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
         targets: (N,), int64.
     """
     confidence, predicted = probabilities.max(1)
-    bins = (confidence * _BINS).ceil().long().clamp(1, _BINS) - 1
     correct = (predicted == targets).double()
-    gap = torch.zeros(_BINS, dtype=torch.double).index_add_(0, bins, confidence.double() - correct)
+    gap = torch.zeros(BINS, dtype=torch.double).index_add_(0, confidence_bins(confidence), confidence.double() - correct)
     return (gap.abs().sum() / len(targets)).item()
 
 

@@ -25,19 +25,25 @@ def evaluate(
         batch_size: BatchSize = 32,
         workers: Workers = 2,
         json_file: Annotated[Optional[Path], typer.Option('--json', help='Write the result to this file.')] = None,
+        report: Annotated[Optional[Path], typer.Option(
+            metavar='FOLDER', help='Write a page with tables, charts and photographs, and the predictions, to this folder.')] = None,
         device: Device = None,
 ) -> dict[str, Any]:
     """Measure a model: accuracies of each pass, localisation, calibration. The classes of the data are found by their names."""
     from fgvc_zoo import evaluation
     from fgvc_zoo._device import choose_device
+    from fgvc_zoo._errors import plain
     from fgvc_zoo._files import check_output, write_json
     from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import eval_transform_for, load_model
     from fgvc_zoo.publishing import golden_logits
+    from fgvc_zoo.report import check_report_folder, write_report
 
     if json_file is not None:
         check_output(json_file)
+    if report is not None:
+        check_report_folder(report)
     begun = time.monotonic()
     place = choose_device(device)
     network = load_model(model)
@@ -48,8 +54,9 @@ def evaluate(
     err = console(stderr=True)
     with progress_bar(err.is_terminal, err) as bar:
         task = bar.add_task(f'measuring on {split}', total=len(dataset))
-        metrics = evaluation.evaluate(
+        answers = evaluation.collect_answers(
             network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
+        metrics = evaluation.summarize(answers, dataset, network.pretrained_cfg)
     record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
     record.update(dataset.info.reference(len(dataset)))
     if matching:
@@ -57,6 +64,9 @@ def evaluate(
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
+    if report is not None:
+        page = write_report(report, record, answers, dataset)
+        err.print(f'the report is {plain(str(page))}')
     _show(metrics, len(dataset))
     return record
 

@@ -92,7 +92,7 @@ def test_a_folder_with_a_test_split_alone_cannot_be_trained_on(measured, photos,
 def test_an_output_that_cannot_be_written_is_found_before_measuring(call, run_folder, photos, tmp_path, monkeypatch):
     from fgvc_zoo import evaluation
 
-    monkeypatch.setattr(evaluation, 'evaluate', lambda *_, **__: pytest.fail('it was measured'))
+    monkeypatch.setattr(evaluation, 'collect_answers', lambda *_, **__: pytest.fail('it was measured'))
     (tmp_path / 'file').write_text('x')
     for path, says in ((tmp_path / 'file' / 'r.json', 'nothing can be written to'), (tmp_path / 'file', 'no JSON file')):
         status, _, err = call('evaluate', run_folder, '--data', f'folder:{photos}', '--json', path)
