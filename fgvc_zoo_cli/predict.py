@@ -154,6 +154,8 @@ class _Report:
         self._conclude()
 
     def _take(self, answer: Prediction) -> None:
+        from rich.text import Text
+
         from fgvc_zoo._errors import plain
 
         for output in self.outputs:
@@ -161,7 +163,8 @@ class _Report:
         self.done += 1
         if answer.error is not None:
             self.failed += 1
-            (self.screen if self.err.is_terminal else self.err).print(f'fgvc-zoo: {plain(answer.error)}', style='red')
+            place = self.screen if self.err.is_terminal else self.err
+            place.print(Text(f'fgvc-zoo: {plain(answer.error)}', style='red'))  # print's own `style` would colour the bar too
         elif self.show_answers:
             _show(self.out, answer)
 
@@ -201,10 +204,12 @@ def _names(words: list[str], known: list[str]) -> list[str]:
 
 
 def _show(out: Console, answer: Prediction) -> None:
+    from rich.text import Text
+
     from fgvc_zoo._errors import plain
 
     sign = '#' if out.options.ascii_only else '█'
-    out.print(plain(str(answer.path)), style='bold')
+    out.print(Text(plain(str(answer.path)), style='bold'))
     for name, probability in zip(answer.names, answer.probabilities, strict=True):
         bar = sign * round(_BAR * probability)
         out.print(f'  {100 * probability:5.1f} %  {bar:<{_BAR}}  {plain(name)}')

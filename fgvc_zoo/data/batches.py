@@ -11,10 +11,9 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.data.images import ImageError, load_image
@@ -25,7 +24,7 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         paths: The files, in the order given.
-        images: (N, 3, S, S) float32 in channels_last order, one for each file that could be read; None if none could.
+        images: (N, 3, S, S) float32, one for each file that could be read; None if none could.
         errors: Why a file could not be read, by its index in `paths`.
     """
 
@@ -87,7 +86,8 @@ class _Decoded(Dataset[Any]):
 def _collate(decoded: list[Tensor | str]) -> tuple[Tensor | None, dict[int, str]]:
     errors = {index: item for index, item in enumerate(decoded) if isinstance(item, str)}
     tensors = [item for item in decoded if isinstance(item, Tensor)]
-    return torch.stack(tensors).contiguous(memory_format=torch.channels_last) if tensors else None, errors
+    # stacks into shared memory in a process that decodes: a copy later would fragment the memory of that process
+    return default_collate(tensors) if tensors else None, errors
 
 
 def _ignore_interrupts(_: int) -> None:
