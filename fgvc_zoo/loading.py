@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from fgvc_zoo._files import read_weights, sha256, write_json
 from fgvc_zoo._transfer import download, hub_errors
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.config_file import read_config
-from fgvc_zoo.data import eval_transform
+from fgvc_zoo.data import LAYOUTS, eval_transform, is_url
 from fgvc_zoo.models import find_method
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
@@ -42,6 +43,9 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
     if name.startswith('hf-hub:'):
         folder = download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # checks the hash, which timm does not
         model = _load_folder(folder)
+    elif is_url(name) and not Path(name).exists():
+        raise UserError(f"'{name}' is a URL, and URLs are not read: use hf-hub:ORG/NAME for a repository of the Hugging Face Hub, or "
+                        'download the model and give its folder')
     elif name.startswith('local-dir:') or Path(name).exists() or '/' in name or '\\' in name:
         model = _load_folder(Path(name.removeprefix('local-dir:')))
     else:
@@ -209,11 +213,38 @@ def class_names(model: TimmModel) -> list[str]:
     return list(names) if names else [f'class {index}' for index in range(model.num_classes)]
 
 
-def eval_transform_for(model: TimmModel) -> Callable[[Image.Image], Tensor]:
-    """The evaluation transform of a model's pretrained_cfg: RGB image -> normalised float32 (3, S, S)."""
+def eval_transform_for(model: TimmModel, input_size: int | None = None) -> Callable[[Image.Image], Tensor]:
+    """The evaluation transform of a model's pretrained_cfg: RGB image -> normalised float32 (3, S, S).
+
+    Args:
+        model: From `load_model`.
+        input_size: S in pixels; that of the pretrained_cfg if None.
+    """
     cfg = model.pretrained_cfg
     return eval_transform(
-        cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'], cfg.get('crop_mode', 'center'))
+        input_size or cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'],
+        cfg.get('crop_mode', 'center'))
+
+
+def describe_classes(name: str, model: TimmModel) -> str:
+    """How many classes a model has, and of what if that is known: '81 classes of groceries'.
+
+    Args:
+        name: What `load_model` loaded. The data are known from the tag of a checkpoint, or from the settings in a run folder.
+        model: The model.
+    """
+    kind = ''
+    run = Path(name.removeprefix('local-dir:'), 'run.json')
+    if run.is_file():
+        try:
+            data = json.loads(run.read_text(encoding='utf-8'))['config']['data'].partition(':')[0]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a file of the user's, and not worth an error here
+            data = ''
+        kind = LAYOUTS[data].info.kind if data in LAYOUTS else ''
+    else:
+        tag = next((item.tag for item in load_manifest() if item.name == name or (item.default and item.architecture == name)), '')
+        kind = next((layout.info.kind for data, layout in LAYOUTS.items() if tag.startswith(data)), '')
+    return f'{model.num_classes} classes' + (f' of {kind}' if kind else '')
 
 
 def _listed(names: list[str]) -> str:

@@ -1,17 +1,16 @@
-"""Classify image files in batches, and report those that cannot be read."""
+"""Classify image files in batches, any number of them, and report those that cannot be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.data import ImageError, load_image, match_classes
+from fgvc_zoo._errors import UserError, check_range, first_line, nearest
+from fgvc_zoo.data import load_batches, match_classes
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.models import Explanation
 
@@ -22,7 +21,7 @@ class Prediction:
 
     Attributes:
         path: The file.
-        names: The most probable classes, best first; empty if the file could not be read.
+        names: The most probable classes, best first; empty if the file could not be read, or no class is probable enough.
         probabilities: Their probabilities, in [0, 1].
         error: Why the file could not be read, in one sentence; None if it could.
         view: The normalised input (1, 3, S, S); None unless `predict` was called with `explain=True`.
@@ -39,53 +38,88 @@ class Prediction:
 
 @torch.inference_mode()
 def predict(
-        model: TimmModel, paths: Sequence[str | Path], top: int = 5, batch_size: int = 16,
-        explain: bool = False, classes: Sequence[str] | None = None) -> Iterator[Prediction]:
-    """Classify image files.
+        model: TimmModel, paths: Iterable[str | Path], top: int = 5, batch_size: int = 16,
+        explain: bool = False, classes: Sequence[str] | None = None, workers: int = 0, input_size: int | None = None,
+        min_probability: float = 0) -> Generator[Prediction, None, None]:
+    """Classify image files. The memory does not grow with their number.
 
     Args:
         model: From `load_model`.
-        paths: Image files.
+        paths: Image files. Of an iterable that is no sequence, paths are read as they come, in a thread, and each is answered without
+            waiting for the next one; see `load_batches`.
         top: Number of classes to return, at most the number of classes of the model.
-        batch_size: Images per forward pass.
+        batch_size: Images per forward pass, at most.
         explain: Keep the view and the explanation. They come from the same forward passes as the prediction.
         classes: Names of the classes that come into question, two at least; None for all. The probabilities are among these.
+        workers: Processes that decode images while the model runs; 0 decodes between the forward passes.
+        input_size: Side of the model's input in pixels; the size it was trained with if None.
+        min_probability: Classes with a lower probability are left out, in [0, 1]. The probabilities of the others do not change.
 
     Yields:
         A Prediction for each path, in order, as soon as its batch is done.
 
     Raises:
-        UserError: The model does not know one of `classes`, or there are fewer than two.
+        UserError: The model does not know one of `classes`, or there are fewer than two; it does not take images of `input_size`;
+            `min_probability` is out of range; or a process that decodes was killed.
     """
-    names, transform = class_names(model), eval_transform_for(model)
+    check_range('min_probability', min_probability, 0, 1)
+    names = class_names(model)
     chosen = find_classes(names, classes) if classes is not None else list(range(len(names)))
     device = next(model.parameters()).device
-    todo = iter(paths)
-    while batch := list(islice(todo, batch_size)):
-        tensors: list[Tensor] = []
-        errors: dict[int, str] = {}
-        for index, path in enumerate(batch):
-            try:
-                tensors.append(transform(load_image(path)))
-            except ImageError as error:
-                errors[index] = str(error)
-        if tensors:
-            batched = torch.stack(tensors).to(device, memory_format=torch.channels_last)
-            explanation = None
-            if explain and hasattr(model, 'forward_explained'):
-                logits, explanation = model.forward_explained(batched)
-            else:
-                logits = model(batched)
-            scores = logits if classes is None else logits[:, chosen]
-            best = scores.float().softmax(1).topk(min(top, len(chosen)), dim=1)
-        for index, path in enumerate(batch):
-            if index in errors:
-                yield Prediction(Path(path), error=errors[index])
-            else:
-                row = index - sum(error < index for error in errors)  # in the batch of good images
-                yield Prediction(
-                    Path(path), [names[chosen[i]] for i in best.indices[row].tolist()], best.values[row].tolist(),
-                    view=batched[row:row + 1] if explain else None, explanation=_of_image(explanation, row))
+    if input_size is not None:
+        check_input_size(model, input_size)
+    transform = eval_transform_for(model, input_size)
+    for paths_of_batch, images, errors in load_batches(paths, transform, batch_size, workers, pin_memory=device.type == 'cuda'):
+        found: Iterator[Prediction] = iter(())
+        if images is not None:
+            read = [Path(path) for index, path in enumerate(paths_of_batch) if index not in errors]
+            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            found = _answers(model, images, read, [names[index] for index in chosen], chosen, top, explain, min_probability)
+        for index, path in enumerate(paths_of_batch):
+            yield Prediction(Path(path), error=errors[index]) if index in errors else next(found)
+
+
+def _answers(
+        model: TimmModel, images: Tensor, paths: list[Path], names: list[str], chosen: list[int], top: int, explain: bool,
+        min_probability: float) -> Iterator[Prediction]:
+    """The predictions for a batch.
+
+    Args:
+        model: The model.
+        images: (N, 3, S, S), normalised.
+        paths: The N files.
+        names: Names of the chosen classes.
+        chosen: Their indices.
+        top: Number of classes of a prediction, at most.
+        explain: Keep the view and the explanation.
+        min_probability: Smallest probability of a class of a prediction.
+    """
+    explanation = None
+    if explain and hasattr(model, 'forward_explained'):
+        logits, explanation = model.forward_explained(images)
+    else:
+        logits = model(images)
+    scores = logits if len(chosen) == logits.shape[1] else logits[:, chosen]
+    values, indices = scores.float().softmax(1).topk(min(top, len(chosen)), dim=1)
+    for row, (path, probabilities, best) in enumerate(zip(paths, values.tolist(), indices.tolist(), strict=True)):
+        count = sum(probability >= min_probability for probability in probabilities)  # they fall
+        yield Prediction(
+            path, [names[index] for index in best[:count]], probabilities[:count], view=images[row:row + 1] if explain else None,
+            explanation=_of_image(explanation, row))
+
+
+def check_input_size(model: TimmModel, size: int) -> None:
+    """Raise a UserError unless the model takes square images of `size` pixels. Runs it once."""
+    check_range('the input size', size, 16, 4096)
+    own = model.pretrained_cfg['input_size'][-1]
+    if size == own:
+        return
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(f'the model does not take images of {size} px ({first_line(error)}); it was trained with {own} px') from error
 
 
 def find_classes(known: list[str], names: Sequence[str]) -> list[int]:

@@ -15,12 +15,13 @@ from typing import Annotated, NoReturn, Optional
 
 import typer
 
-from fgvc_zoo_cli import data, evaluate, models, predict, publish, timm_scripts, train, verify
+from fgvc_zoo_cli import classes, data, evaluate, models, predict, publish, timm_scripts, train, verify
 from fgvc_zoo_cli._common import is_main_process
 from fgvc_zoo_cli._terminal import accept_any_text, forget_output
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings=dict(help_option_names=['-h', '--help']),
     help='Fine-grained image recognition: which apple, which warbler, which aircraft variant.')
 
 
@@ -49,6 +50,7 @@ def options(
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(models.models)
+app.command()(classes.classes)
 app.command()(train.train)
 app.command()(data.data)
 app.command()(publish.publish)

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,10 +31,14 @@ def console(stderr: bool = False) -> Console:
     return Output(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
+def is_utf8(stream: TextIO) -> bool:
+    """Whether a stream writes UTF-8."""
+    return (stream.encoding or '').lower().replace('-', '') == 'utf8'
+
+
 def print_json(value: Any) -> None:
     """Write a value to standard output as JSON that any reader understands, whatever the encoding and the names in it."""
-    readable = (sys.stdout.encoding or '').lower().replace('-', '') == 'utf8'
-    text = json.dumps(value, indent=2, ensure_ascii=not readable)
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(sys.stdout))
     # half of a surrogate pair stands for a byte of a file name that is not UTF-8; JSON has an escape for it
     print(text.encode('utf-8', 'backslashreplace').decode('utf-8'))
 

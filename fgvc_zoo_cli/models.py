@@ -27,14 +27,21 @@ def models(
     if as_json:
         print_json(rows)
         return
-    table = Table()
-    for column in ('model', 'input', 'weights', 'classes', 'top-1', 'trained on'):
-        table.add_column(column, justify='right' if column in ('classes', 'top-1') else 'left', overflow='fold')
+    out = console()
+    if not out.is_terminal:
+        out.width = 1000  # one line a model for programs
+    table = Table(box=None, padding=(0, 2 if not out.is_terminal or out.width >= 100 else 1, 0, 0), pad_edge=False)
+    for column in ('model', 'px', 'weights', 'classes', 'top-1', 'trained on'):
+        # a name that is cut or broken cannot be copied; the last column takes what room there is
+        table.add_column(column, justify='right' if column in ('px', 'classes', 'top-1') else 'left', overflow='fold',
+                         no_wrap=column != 'trained on' or not out.is_terminal, min_width=max(len(row['name']) for row in rows)
+                         if column == 'model' else None)
     for row in rows:
+        data = row['data'] or '-'
         table.add_row(
-            row['name'], f"{row['input_size']} px", row['weights'] or '-', str(row['num_classes'] or '-'),
-            f"{row['top1']:.1f} %" if row['top1'] is not None else '-', row['data'] or '-')
-    console().print(table, soft_wrap=False)
+            row['name'], str(row['input_size'] or '-'), row['weights'] or '-', str(row['num_classes'] or '-'),
+            f"{row['top1']:.1f} %" if row['top1'] is not None else '-', data.partition(',')[0] if out.is_terminal else data)
+    out.print(table, soft_wrap=False, crop=False)
 
 
 def _rows() -> list[dict[str, Any]]:

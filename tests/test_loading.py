@@ -1,5 +1,6 @@
 """From a name to a model: what works, and one clear sentence for everything that does not."""
 
+import json
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError, loading
 from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.loading import class_names, eval_transform_for, load_model
+from fgvc_zoo.loading import class_names, describe_classes, eval_transform_for, load_model
 
 
 @pytest.fixture
@@ -120,3 +121,23 @@ def test_damaged_package_is_named(monkeypatch):
     monkeypatch.setattr(loading, 'load_manifest', lambda: tuple(dataclasses.replace(item, sha256='0' * 64) for item in items))
     with pytest.raises(UserError, match='does not have the sha256'):
         load_model(items[0].name)
+
+
+@pytest.mark.parametrize(('data', 'text'), [
+    ('cub200:/data/cub', '3 classes of bird species'), ('pets37:pets', '3 classes of cat and dog breeds'),
+    ('folder:/data/apples', '3 classes'),
+    ('/data/apples', '3 classes'), (None, '3 classes'), (7, '3 classes')])
+def test_classes_of_a_run_are_described_by_its_data(folder, data, text):
+    model = load_model(str(folder))
+    if data is not None:
+        (folder / 'run.json').write_text(json.dumps(dict(config=dict(data=data))), encoding='utf-8')
+    assert describe_classes(str(folder), model) == describe_classes(f'local-dir:{folder}', model) == text
+    (folder / 'run.json').write_text('damaged', encoding='utf-8')
+    assert describe_classes(str(folder), model) == '3 classes'
+
+
+def test_classes_of_every_checkpoint_are_described(run_folder):
+    model = load_model(str(run_folder))
+    found = {item.tag: describe_classes(item.name, model) for item in load_manifest()}
+    assert found == {'cub200': '3 classes of bird species', 'grocery81': '3 classes of groceries'}
+    assert describe_classes('wsdan_tf_efficientnet_lite0', model) == '3 classes of bird species'  # its default weights

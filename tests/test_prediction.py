@@ -1,12 +1,13 @@
 """Good images are answered, bad ones reported, in order."""
 
 import pytest
+import timm
 import torch
 
 from fgvc_zoo import UserError
 from fgvc_zoo.data import load_image
 from fgvc_zoo.loading import eval_transform_for, load_model
-from fgvc_zoo.prediction import predict
+from fgvc_zoo.prediction import check_input_size, predict
 
 
 def test_equals_one_image_at_a_time(run_folder, photos):
@@ -57,3 +58,61 @@ def test_classes_that_come_into_question_share_the_probability(run_folder, photo
 def test_classes_that_cannot_be_chosen_from_are_named(run_folder, photos, classes, words):
     with pytest.raises(UserError, match=words):
         list(predict(load_model(str(run_folder)), [next((photos / 'test').rglob('*.jpg'))], classes=classes))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('batch_size', [1, 4, 64])
+def test_batches_processes_and_iterators_change_no_probability(run_folder, photos, tmp_path, workers, batch_size):
+    model = load_model(str(run_folder))
+    bad = tmp_path / 'bad.jpg'
+    bad.write_bytes(b'nothing')
+    paths = [*sorted((photos / 'test').rglob('*.jpg')), bad, *sorted((photos / 'train').rglob('*.jpg'))]
+    expected = list(predict(model, paths, batch_size=2))
+    for given in (paths, iter(paths)):
+        for answer, other in zip(predict(model, given, batch_size=batch_size, workers=workers), expected, strict=True):
+            assert (answer.path, answer.names, answer.error) == (other.path, other.names, other.error)
+            assert answer.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+
+
+def test_it_is_lazy(run_folder, photos):
+    """The first answer comes although the paths never end."""
+    path = next((photos / 'test').rglob('*.jpg'))
+    answers = predict(load_model(str(run_folder)), (path for _ in iter(int, 1)), batch_size=2)
+    assert [next(answers).path for _ in range(3)] == [path] * 3
+    answers.close()
+
+
+def test_improbable_classes_are_left_out_and_the_others_stay(run_folder, photos):
+    model = load_model(str(run_folder))
+    path = next((photos / 'test').rglob('*.jpg'))
+    whole, = predict(model, [path])
+    for least in (0, whole.probabilities[1], 1):
+        answer, = predict(model, [path], min_probability=least)
+        kept = [value for value in whole.probabilities if value >= least]
+        assert answer.probabilities == pytest.approx(kept, abs=1e-6) and answer.names == whole.names[:len(kept)]
+        assert answer.error is None
+    with pytest.raises(UserError, match='min_probability'):
+        next(predict(model, [path], min_probability=1.5))
+
+
+def test_another_input_size(run_folder, photos):
+    model = load_model(str(run_folder))
+    path = next((photos / 'test').rglob('*.jpg'))
+    answer, = predict(model, [path], input_size=96, explain=True)
+    assert answer.view.shape == (1, 3, 96, 96)
+    with torch.no_grad():
+        best = model(eval_transform_for(model, 96)(load_image(path))[None]).softmax(1).max()
+    assert answer.probabilities[0] == pytest.approx(best.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(('size', 'words'), [
+    (64, None), (96, 'does not take images of 96 px .* trained with 64 px'), (8, 'must be in')])
+def test_an_input_size_that_the_model_cannot_take(size, words):
+    """A vision transformer is tied to its number of patches."""
+    model = timm.create_model('test_vit', img_size=64, num_classes=3, dynamic_img_size=False).eval()
+    model.pretrained_cfg['input_size'] = (3, 64, 64)
+    if words is None:
+        check_input_size(model, size)
+    else:
+        with pytest.raises(UserError, match=words):
+            check_input_size(model, size)

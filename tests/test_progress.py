@@ -4,8 +4,9 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.progress import ProgressSample, Task, TaskID
 
-from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
+from fgvc_zoo._progress import ProgressLog, RateColumn, progress_bar, time_left
 
 
 def draw(**options):
@@ -40,3 +41,20 @@ def test_log_writes_a_line_every_so_often(capsys):
 @pytest.mark.parametrize(('seconds', 'text'), [(0, '0 s'), (45.4, '45 s'), (61, '1 min'), (3700, '1 h 02 min'), (90000, '25 h 00 min')])
 def test_time_left(seconds, text):
     assert time_left(seconds) == text
+
+
+def test_the_rate_is_steps_over_time():
+    task = Task(TaskID(0), 'predicting', total=100, completed=0, _get_time=lambda: 0.0)
+    column = RateColumn('images')
+    assert column.render(task).plain == ''
+    task.start_time = 0.0
+    task._progress.extend([ProgressSample(0, 1), ProgressSample(2, 21), ProgressSample(4, 21)])  # the first sample only begins
+    assert column.render(task).plain == f'{42 / 4:.1f} images/s'
+    assert not any(isinstance(column, RateColumn) for column in progress_bar(True).columns)
+    assert isinstance(progress_bar(True, unit='images').columns[-1], RateColumn)
+
+
+def test_log_goes_where_it_is_told():
+    text = io.StringIO()
+    ProgressLog(True, seconds=-1, file=text).update(lambda: 'here')
+    assert text.getvalue() == 'here\n'

@@ -8,8 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from fgvc_zoo._errors import check_choice
+from fgvc_zoo._errors import UserError, check_choice
 from fgvc_zoo.data._base import ImageDataset
+from fgvc_zoo.data.files import is_url
 from fgvc_zoo.data.folder import ImageFolder
 from fgvc_zoo.data.layouts.birds import CUB200, NABirds
 from fgvc_zoo.data.layouts.food import Food101
@@ -44,10 +45,13 @@ def find_layout(spec: str) -> tuple[type[ImageDataset], str]:
     """The layout and the path of a data set's description, as `open_dataset` takes it.
 
     Raises:
-        UserError: The layout is not known.
+        UserError: The layout is not known, or the path is a URL.
     """
     name, colon, path = spec.partition(':')
-    if colon and name in LAYOUTS:
+    known = bool(colon) and name in LAYOUTS
+    if is_url(path if known else spec) and not Path(spec).exists():
+        raise UserError(f"'{path if known else spec}' is a URL, and URLs are not read: download the data and give its folder")
+    if known:
         return LAYOUTS[name], path
     # a colon also occurs in paths ('C:\\birds', './a:b'); a layout's name has no separators and more than one letter
     if colon and len(name) > 1 and not {'/', '\\'} & set(name) and not Path(spec).exists():

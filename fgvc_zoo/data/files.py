@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -93,6 +94,11 @@ def describe_left_out(left_out: Counter[str]) -> str:
         return ' (pip install pillow-heif to read them)' if ending in HEIF_EXTENSIONS else ''
 
     return ', '.join(f"{count} {ending or 'without an ending'}{hint(ending)}" for ending, count in left_out.most_common())
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a text is a URL, such as 'https://host/photo.jpg', also after `Path` has made one slash of two."""
+    return re.match(r'(https?|s?ftps?|s3|gs|hf|file):/+[^/]', str(path), re.IGNORECASE) is not None
 
 
 def is_folder(path: str | Path) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data.files import HEIF_EXTENSIONS, IMAGE_FORMATS
+from fgvc_zoo.data.files import HEIF_EXTENSIONS, IMAGE_FORMATS, is_url
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535  # a JPEG can have no more; decoding millions of rows takes long, however narrow they are
@@ -97,6 +97,9 @@ def _open_file(path: str) -> BinaryIO:
             with open(path, 'rb') as pipe:
                 return io.BytesIO(pipe.read())
     except FileNotFoundError:
+        if is_url(path):
+            url = path if '://' in path else path.replace(':/', '://', 1)  # pathlib made one slash of two
+            raise ImageError(f"'{url}' is a URL, and URLs are not read: download the image and give its file") from None
         raise ImageError(f"the image '{path}' does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ImageError(f"the image '{path}' cannot be opened: {getattr(error, 'strerror', None) or error}") from error

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,36 @@ def test_help_and_version_do_not_import_torch():
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     result = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in ('predict', 'evaluate', 'models', 'train', 'publish', 'verify', 'timm'):
+    for command in ('predict', 'evaluate', 'models', 'classes', 'train', 'publish', 'verify', 'timm'):
         assert command in result.stdout
+
+
+@pytest.mark.parametrize('command', [
+    [], ['predict'], ['evaluate'], ['models'], ['classes'], ['train'], ['data'], ['publish'], ['verify'], ['timm']])
+def test_h_is_short_for_help(call, command):
+    status, out, _ = call(*command, '-h')
+    assert status == 0 and 'Usage: ' in out
+    assert out == call(*command, '--help')[1]
+
+
+def test_the_package_runs_as_the_command():
+    env = dict(os.environ, PYTHONPATH=str(ROOT))
+    for module in ('fgvc_zoo', 'fgvc_zoo_cli'):
+        result = subprocess.run([sys.executable, '-m', module, '--version'], env=env, capture_output=True, text=True, check=False)
+        assert result.returncode == 0 and result.stdout == version('fgvc-zoo') + '\n', result.stderr
+
+
+@pytest.mark.parametrize('args', [
+    ['evaluate', '{run}', '--data', 'https://example.org/data'],
+    ['evaluate', '{run}', '--data', 'folder:https://example.org/data'],
+    ['evaluate', 'https://example.org/model', '--data', '{photos}'],
+    ['train', '--model', 'wsdan', '--data', 'https://example.org/data', '--output', '{tmp}/run'],
+    ['data', 'https://example.org/data'],
+])
+def test_urls_are_not_read(call, run_folder, photos, tmp_path, args):
+    status, _, err = call(*[arg.format(photos=photos, run=run_folder, tmp=tmp_path) for arg in args])
+    assert status == 2
+    assert re.fullmatch(r"fgvc-zoo: error: 'https://example.org/\w+' is a URL, and URLs are not read: .*download.*\n", err), err
 
 
 def test_train_evaluate_predict(call, photos, tmp_path):

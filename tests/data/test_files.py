@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, features
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import IMAGE_EXTENSIONS, find_images, free_names, load_image
+from fgvc_zoo.data import IMAGE_EXTENSIONS, ImageError, find_images, free_names, is_url, load_image
 from fgvc_zoo.data.files import IMAGE_FORMATS, describe_left_out, walk_images
 
 
@@ -95,3 +96,21 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, 'scandir', refuse)
     with pytest.warns(UserWarning, match=r"locked' cannot be read and is left out: Permission denied"):
         assert walk_images(tmp_path).images == [tmp_path / 'a.jpg']
+
+
+@pytest.mark.parametrize(('text', 'url'), [
+    ('https://host/photo.jpg', True), ('HTTP://host', True), ('https:/host/photo.jpg', True), ('s3://bucket/key', True),
+    ('file:///home/photo.jpg', True), ('photo.jpg', False), ('/data/https/photo.jpg', False), ('C:/photos', False), ('C:\\photos', False),
+    ('folder:/data', False), ('cub200:PATH', False), ('https:', False), ('https', False), ('./https://x', False)])
+def test_urls(text: str, url: bool) -> None:
+    assert is_url(text) == url
+    assert is_url(Path(text)) == (url or text == './https://x')  # pathlib drops the './'
+
+
+def test_a_file_whose_name_looks_like_a_url_is_read(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'https:' / 'host').mkdir(parents=True)
+    shutil.copy(next(photos.rglob('*.jpg')), tmp_path / 'https:' / 'host' / 'a.jpg')
+    assert load_image('https://host/a.jpg').size == (90, 72)
+    with pytest.raises(ImageError, match="'https://host/b.jpg' is a URL, and URLs are not read: download"):
+        load_image(Path('https://host/b.jpg'))

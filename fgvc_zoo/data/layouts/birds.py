@@ -30,7 +30,7 @@ class CUB200(ImageDataset):
     numbered = True  # images have numbers, not other names
     info = DataInfo(
         title='CUB-200-2011', home='https://www.vision.caltech.edu/datasets/cub_200_2011/', folder=_FOLDER, classes=200,
-        images=dict(train=5994, test=5794), boxes=True, licence='non-commercial research only',
+        kind='bird species', images=dict(train=5994, test=5794), boxes=True, licence='non-commercial research only',
         citation='Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 Dataset. Technical report CNS-TR-2011-001, '
                  'California Institute of Technology, 2011')
 
@@ -92,7 +92,7 @@ class NABirds(CUB200):
     marks = ('images.txt', 'hierarchy.txt')
     numbered = False
     info = DataInfo(
-        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555, boxes=True,
+        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555, boxes=True, kind='birds',
         citation='Van Horn, Branson, Farrell, Haber, Barry, Ipeirotis, Perona, Belongie: Building a Bird Recognition App and Large Scale '
                  'Dataset With Citizen Scientists. CVPR 2015')
 

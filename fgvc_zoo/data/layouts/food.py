@@ -15,7 +15,7 @@ class Food101(ImageDataset):
     marks = ('meta/train.json', 'images')
     info = DataInfo(
         title='Food-101', home='https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/', classes=101,
-        images=dict(train=75_750, test=25_250), folder='images/CLASS/\nmeta/train.json\nmeta/test.json',
+        kind='dishes', images=dict(train=75_750, test=25_250), folder='images/CLASS/\nmeta/train.json\nmeta/test.json',
         licence="scientific fair use; anything else is for the photographs' owners to allow",
         citation='Bossard, Guillaumin, Van Gool: Food-101 - Mining Discriminative Components with Random Forests. ECCV 2014')
 

@@ -22,7 +22,7 @@ class Grocery(ImageDataset):
     marks = ('classes.csv', '*.txt')
     info = DataInfo(
         title='Grocery Store Dataset', home='https://github.com/marcusklasson/GroceryStoreDataset', classes=81,
-        images=dict(train=2936, test=2485, train_only=2640, val=296), licence='MIT',
+        kind='groceries', images=dict(train=2936, test=2485, train_only=2640, val=296), licence='MIT',
         folder='train/\nval/\ntest/\ntrain.txt\nval.txt\ntest.txt\nclasses.csv',
         citation='Klasson, Zhang, Kjellström: A Hierarchical Grocery Store Image Dataset with Visual and Semantic Labels. WACV 2019')
 

@@ -24,7 +24,7 @@ class INaturalist(ImageDataset):
     marks = ('train2018.json', 'val2018.json')  # those of 2021 have names that other folders have too
     info = DataInfo(
         title='iNaturalist 2018 and 2021', home='https://github.com/visipedia/inat_comp',
-        licence='non-commercial research and education only',
+        kind='species', licence='non-commercial research and education only',
         folder='train2018.json, val2018.json and categories.json with train_val2018/, or\n'
                'train.json, train_mini.json and val.json with train/, train_mini/ and val/',
         citation='Van Horn, Mac Aodha, Song, Cui, Sun, Shepard, Adam, Perona, Belongie: The iNaturalist Species Classification and '

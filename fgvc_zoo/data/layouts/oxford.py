@@ -23,7 +23,7 @@ class Aircraft100(ImageDataset):
     marks = ('data/variants.txt',)
     banner = 20
     info = DataInfo(
-        title='FGVC-Aircraft', home='https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/', classes=100,
+        title='FGVC-Aircraft', home='https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/', classes=100, kind='aircraft variants',
         images=dict(train=6667, test=3333, train_only=3334, val=3333), boxes=True, licence='non-commercial research only',
         folder='data/images/\ndata/variants.txt\ndata/images_variant_trainval.txt\ndata/images_variant_train.txt\n'
                'data/images_variant_val.txt\ndata/images_variant_test.txt\ndata/images_box.txt (only to measure boxes)',
@@ -68,7 +68,7 @@ class Flowers102(ImageDataset):
     marks = ('imagelabels.mat', 'setid.mat')
     info = DataInfo(
         title='Oxford 102 Flower', home='https://www.robots.ox.ac.uk/~vgg/data/flowers/102/', classes=102,
-        images=dict(train=2040, test=6149, train_only=1020, val=1020), folder='jpg/\nimagelabels.mat\nsetid.mat',
+        kind='flowers', images=dict(train=2040, test=6149, train_only=1020, val=1020), folder='jpg/\nimagelabels.mat\nsetid.mat',
         citation='Nilsback, Zisserman: Automated Flower Classification over a Large Number of Classes. ICVGIP 2008')
 
     def official_splits(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Pets37(ImageDataset):
     marks = ('annotations/trainval.txt',)
     info = DataInfo(
         title='Oxford-IIIT Pet', home='https://www.robots.ox.ac.uk/~vgg/data/pets/', classes=37,
-        images=dict(train=3680, test=3669), licence='CC BY-SA 4.0',
+        kind='cat and dog breeds', images=dict(train=3680, test=3669), licence='CC BY-SA 4.0',
         folder='images/\nannotations/trainval.txt\nannotations/test.txt',
         citation='Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs. CVPR 2012')
 

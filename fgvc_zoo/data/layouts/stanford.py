@@ -22,7 +22,7 @@ class Cars196(ImageDataset):
     marks = ('devkit/cars_meta.mat',)
     info = DataInfo(
         title='Stanford Cars', home='https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer there)', classes=196,
-        images=dict(train=8144, test=8041), boxes=True,
+        kind='car models', images=dict(train=8144, test=8041), boxes=True,
         folder='cars_train/\ncars_test/\ndevkit/cars_meta.mat\ndevkit/cars_train_annos.mat\ncars_test_annos_withlabels.mat',
         citation='Krause, Stark, Deng, Fei-Fei: 3D Object Representations for Fine-Grained Categorization. 3dRR workshop, ICCV 2013')
 
@@ -62,7 +62,7 @@ class Dogs120(ImageDataset):
     marks = ('Images', 'train_list.mat')
     info = DataInfo(
         title='Stanford Dogs', home='http://vision.stanford.edu/aditya86/ImageNetDogs/', classes=120,
-        images=dict(train=12_000, test=8580), boxes=True,
+        kind='dog breeds', images=dict(train=12_000, test=8580), boxes=True,
         folder='Images/\nAnnotation/ (only to measure boxes)\ntrain_list.mat\ntest_list.mat (both may be in lists/)',
         citation='Khosla, Jayadevaprakash, Yao, Fei-Fei: Novel Dataset for Fine-Grained Image Categorization. FGVC workshop, CVPR 2011')
 
