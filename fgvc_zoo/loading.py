@@ -19,6 +19,7 @@ from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.config_file import read_config
 from fgvc_zoo.data import eval_transform
 from fgvc_zoo.models import find_method
+from fgvc_zoo.onnx_model import OnnxModel
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
 TimmModel = Any
@@ -33,12 +34,15 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
 
     Args:
         name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub200'), 'hf-hub:ORG/NAME', or the path
-            of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it.
+            of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it, or of a file of `fgvc-zoo export`
+            that ends with '.onnx', which always computes on the CPU.
         device: Device of the model.
 
     Raises:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
+    if name.endswith('.onnx'):
+        return OnnxModel(Path(name))
     if name.startswith('hf-hub:'):
         folder = download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # checks the hash, which timm does not
         model = _load_folder(folder)
