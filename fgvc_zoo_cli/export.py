@@ -15,25 +15,24 @@ def export(
         file: Annotated[Path, typer.Argument(help='The file to write: NAME.onnx, or NAME.pt2 for torch.export.')],
         attention: Annotated[bool, typer.Option('--attention', help='Attention maps and boxes as further outputs.')] = False,
         force: Annotated[bool, typer.Option('--force', help='Write over an existing file.')] = False,
-        license: Annotated[str, typer.Option(help="Licence of the weights, for the file's metadata; known for models of the package.")] = '',
+        license: Annotated[str, typer.Option(help='Licence of the weights, for the metadata; that of the model, if not given.')] = '',
 ) -> None:
     """Write a model with its whole inference, class names and preprocessing as one file."""
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import UserError
     from fgvc_zoo._files import check_folder
-    from fgvc_zoo.checkpoints import load_manifest
     from fgvc_zoo.export import export_model
     from fgvc_zoo.loading import load_model
 
-    if file.exists() and not force:
-        raise UserError(f"'{file}' exists: choose another name, or write over it with --force")
+    if file.is_dir() or (file.exists() and not force):
+        raise UserError(f"'{file}' is a folder: give the name of a file" if file.is_dir()
+                        else f"'{file}' exists: choose another name, or write over it with --force")
     check_folder(file.parent)
-    choose_device('cpu')
-    network = load_model(model)
-    known = {item.name: item.license for item in load_manifest()}
-    gap = export_model(network, file, attention, license or known.get(model, ''))
-    out = console(stderr=True)
-    out.print(f'{file}: {file.stat().st_size / 1e6:.1f} MB, {network.num_classes} classes; its logits differ from the model\'s by at most '
-              f'{gap:.1g}')
+    network = load_model(model, choose_device('cpu'))
+    difference = export_model(network, file, attention, license or network.pretrained_cfg.get('license') or '')
+    err = console(stderr=True)
+    err.print(f'{file}: {file.stat().st_size / 1e6:.1f} MB, {network.num_classes} classes; logits differ from the model\'s by at most '
+              f'{difference.logits:.1g}, probabilities by {difference.probabilities:.1g}')
     if file.suffix == '.onnx':
-        out.print(f'  fgvc-zoo predict --model {file} PHOTO...\n  python examples/onnx_predict.py {file} PHOTO...   # without torch')
+        err.print(f'predict with it: fgvc-zoo predict --model {file} PHOTO...')
+        err.print(f'without torch:   python examples/onnx_predict.py {file} PHOTO...')
