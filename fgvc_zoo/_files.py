@@ -28,7 +28,7 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         write: Writes the file whose path it is given.
 
     Raises:
-        UserError: Writing failed. The temporary file is removed and `path` is unchanged.
+        UserError: Writing failed. After this and any other error the temporary file is removed and `path` is unchanged.
     """
     part = path.with_name(f'.{path.name}.part')
     try:
@@ -40,8 +40,10 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         with open(part, 'rb+') as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
         reason = getattr(error, 'strerror', None) or str(error)
         kept = ', the previous one is kept' if path.exists() else ''
         raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error

@@ -11,6 +11,7 @@ from typing import Any
 import timm
 
 from fgvc_zoo._errors import UserError, nearest, plain
+from fgvc_zoo.calibration import read_calibration
 from fgvc_zoo.data.transforms import CROP_MODES, INTERPOLATIONS
 
 MAX_INPUT_SIZE = 4096
@@ -51,6 +52,7 @@ def read_config(path: Path) -> dict[str, Any]:
     _check_architecture(check, config.get('architecture'))
     _check_classes(check, config, cfg)
     _check_preprocessing(check, cfg)
+    _check_calibration(check, config.get('calibration'))
     dropped: list[str] = []
     config = {**config, 'pretrained_cfg': _without(cfg, _SOURCES, 'pretrained_cfg', dropped),
               'model_args': _without(args, _LOADING, 'model_args', dropped)}
@@ -102,6 +104,13 @@ def _check_preprocessing(check: _Checker, cfg: dict[str, Any]) -> None:
     for key, choices in (('interpolation', INTERPOLATIONS), ('crop_mode', CROP_MODES)):
         value = cfg.get(key)
         check(value is None or value in choices, key, f"must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_calibration(check: _Checker, values: Any) -> None:
+    try:
+        read_calibration(values)
+    except UserError as error:
+        check(False, 'calibration', f'cannot be used: {error}')
 
 
 def _is_integer(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_iou
 
 from fgvc_zoo._files import sha256
+from fgvc_zoo.calibration import Calibration, calibration_of
 from fgvc_zoo.data import BalancedSampler, ImageDataset
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models import FineGrainedModel
@@ -30,16 +32,21 @@ class Answers(NamedTuple):
         scores: Logits or log probabilities (N, K) by the name of the prediction; the model's own answer is 'combined'.
         targets: (N,), int64.
         boxes: Attended objects (N, 4), xyxy in unit coordinates of the model's input; None for a method without one.
+        calibration: The model's.
     """
 
     scores: dict[str, Tensor]
     targets: Tensor
     boxes: Tensor | None
+    calibration: Calibration = Calibration()
 
     @property
     def probabilities(self) -> Tensor:
-        """The model's own answers as probabilities: (N, K) float32, rows sum to 1. The predicted class is the first of the largest."""
-        return self.scores['combined'].softmax(1)
+        """The model's own answers as calibrated probabilities: (N, K) float32, rows sum to 1.
+
+        The predicted class is the first of the largest.
+        """
+        return self.calibration.probabilities(self.scores['combined'])
 
 
 def evaluate(
@@ -92,7 +99,8 @@ def collect_answers(
         if progress is not None:
             progress(sum(map(len, targets)), len(dataset))
     return Answers(
-        {name: torch.cat(parts) for name, parts in scores.items()}, torch.cat(targets), torch.cat(boxes) if boxes else None)
+        {name: torch.cat(parts) for name, parts in scores.items()}, torch.cat(targets), torch.cat(boxes) if boxes else None,
+        calibration_of(model))
 
 
 def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> dict[str, Any]:
@@ -105,9 +113,10 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
 
     Returns:
         In percent: `top1`, `top5`, `mean_per_class`; for a model with several predictions the same three for each of them, and, where it
-        has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the predicted probabilities; `per_class`
-        accuracies by name; `correct`, one character an image in the order of the data set, '1' where its class has the highest
-        probability, so that two models can be compared image by image; `confusions`, the most frequent wrong pairs.
+        has boxes and the data set too, `localization` (see there). `nll` and `ece` (0 to 1) of the softmax of its logits, and, for a
+        calibrated model, `calibrated` with the same of its probabilities and more (see `calibrated_figures`); `per_class` accuracies by
+        name; `correct`, one character an image in the order of the data set, '1' where its class has the highest probability, so that two
+        models can be compared image by image; `confusions`, the most frequent wrong pairs.
     """
     scores, targets = answers.scores, answers.targets
     metrics: dict[str, Any] = accuracies(scores['combined'], targets)
@@ -117,9 +126,11 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
         true_boxes = torch.stack([
             view_box(box, dataset.image_size(index), cfg) for index, box in enumerate(dataset.boxes)])
         metrics['localization'] = localization(answers.boxes, true_boxes)
-    probabilities = answers.probabilities
+    probabilities = scores['combined'].softmax(1)  # as every timm model's, whatever its calibration
     metrics['nll'] = nn.functional.nll_loss(scores['combined'].log_softmax(1), targets).item()
     metrics['ece'] = calibration_error(probabilities, targets)
+    if answers.calibration.images:
+        metrics['calibrated'] = calibrated_figures(answers)
     predicted = probabilities.argmax(1)
     names = dataset.class_names
     metrics['per_class'] = {
@@ -208,6 +219,25 @@ def confidence_bins(confidence: Tensor) -> Tensor:
         confidence: (N,), in [0, 1].
     """
     return (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+
+
+def calibrated_figures(answers: Answers) -> dict[str, Any]:
+    """What a calibration does to a model's answers.
+
+    Returns:
+        `temperature`, `threshold` and `images` of the calibration; `nll` and `ece` (0 to 1) of the calibrated probabilities; `kept`:
+        percent of the images whose highest probability reaches the threshold.
+    """
+    probabilities = answers.probabilities
+    chosen = probabilities.gather(1, answers.targets[:, None])
+    return dict(
+        asdict(answers.calibration), nll=-chosen.double().log().mean().item(), ece=calibration_error(probabilities, answers.targets),
+        kept=round(100 - caught(probabilities, answers.calibration), 3))
+
+
+def caught(probabilities: Tensor, calibration: Calibration) -> float:
+    """Percent of the images (N, K) whose highest probability does not reach the threshold: those that seem to show none of the classes."""
+    return 100 * (probabilities.amax(1) < calibration.threshold).double().mean().item()
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor) -> float:

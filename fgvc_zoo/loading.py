@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from fgvc_zoo._errors import UserError, first_line, nearest
 from fgvc_zoo._files import read_weights, sha256, write_json
 from fgvc_zoo._transfer import download, hub_errors
+from fgvc_zoo.calibration import read_calibration
 from fgvc_zoo.checkpoints import Checkpoint, load_manifest
 from fgvc_zoo.config_file import read_config
 from fgvc_zoo.data import LAYOUTS, eval_transform, is_url
 from fgvc_zoo.models import find_method
+from fgvc_zoo.onnx_model import open_onnx
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
 TimmModel = Any
@@ -34,12 +36,18 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
 
     Args:
         name: A registered name whose weights are in the package ('wsdan_tf_efficientnet_lite0.cub200'), 'hf-hub:ORG/NAME', or the path
-            of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it.
+            of a run folder (`config.json` and `model.safetensors`), with or without 'local-dir:' before it, or of a file of
+            `fgvc-zoo export` that ends with '.onnx', which always computes on the CPU.
         device: Device of the model.
+
+    Returns:
+        The model. Its attribute `calibration` is there if its weights are calibrated (see `fgvc_zoo.calibration`).
 
     Raises:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
+    if name.endswith('.onnx'):
+        return open_onnx(Path(name))
     if name.startswith('hf-hub:'):
         folder = download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # checks the hash, which timm does not
         model = _load_folder(folder)
@@ -126,7 +134,9 @@ def _load_registered(name: str) -> TimmModel:
         raise UserError(f"the weights of '{item.name}' are missing ('{item.file}'); {again}")
     if sha256(item.file) != item.sha256:
         raise UserError(f"the weights of '{item.name}' are damaged: '{item.file}' does not have the sha256 of the manifest; {again}")
-    return timm.create_model(item.name, pretrained=True) if item.in_package else _load_folder(item.file.parent)
+    model: TimmModel = timm.create_model(item.name, pretrained=True) if item.in_package else _load_folder(item.file.parent)
+    model.calibration = read_calibration(item.calibration)
+    return model
 
 
 def _load_published(item: Checkpoint) -> TimmModel:
@@ -176,6 +186,7 @@ def _build(folder: Path) -> TimmModel:
         except Exception as error:  # whatever a constructor raises on arguments that it was not made for
             raise UserError(f"'{folder / 'config.json'}' does not describe a model that can be built: {first_line(error)}") from error
     model.pretrained_cfg['file'] = str(folder)
+    model.calibration = read_calibration(config.get('calibration'))
     return model
 
 

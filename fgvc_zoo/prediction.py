@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fgvc_zoo._errors import UserError, check_range, first_line, nearest
+from fgvc_zoo.calibration import calibration_of
 from fgvc_zoo.data import load_batches, match_classes
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.models import Explanation
@@ -22,10 +23,12 @@ class Prediction:
     Attributes:
         path: The file.
         names: The most probable classes, best first; empty if the file could not be read, or no class is probable enough.
-        probabilities: Their probabilities, in [0, 1].
+        probabilities: Their probabilities, in [0, 1], calibrated if the model is.
         error: Why the file could not be read, in one sentence; None if it could.
         view: The normalised input (1, 3, S, S); None unless `predict` was called with `explain=True`.
         explanation: The attention maps and boxes of the view; None unless `explain=True` and the model has `explain`.
+        unknown: Whether the photograph probably shows none of the classes: the highest
+            probability of a calibrated model is below its threshold. False if only some classes come into question.
     """
 
     path: Path
@@ -34,6 +37,7 @@ class Prediction:
     error: str | None = None
     view: Tensor | None = None
     explanation: Explanation | None = None
+    unknown: bool = False
 
 
 @torch.inference_mode()
@@ -99,13 +103,15 @@ def _answers(
         logits, explanation = model.forward_explained(images)
     else:
         logits = model(images)
-    scores = logits if len(chosen) == logits.shape[1] else logits[:, chosen]
-    values, indices = scores.float().softmax(1).topk(min(top, len(chosen)), dim=1)
-    for row, (path, probabilities, best) in enumerate(zip(paths, values.tolist(), indices.tolist(), strict=True)):
+    calibration, every_class = calibration_of(model), len(chosen) == logits.shape[1]
+    values, indices = calibration.probabilities(logits if every_class else logits[:, chosen]).topk(min(top, len(chosen)), dim=1)
+    unknown = (values[:, 0] < calibration.threshold) & every_class
+    rows = zip(paths, values.tolist(), indices.tolist(), unknown.tolist(), strict=True)
+    for row, (path, probabilities, best, is_unknown) in enumerate(rows):
         count = sum(probability >= min_probability for probability in probabilities)  # they fall
         yield Prediction(
             path, [names[index] for index in best[:count]], probabilities[:count], view=images[row:row + 1] if explain else None,
-            explanation=_of_image(explanation, row))
+            explanation=_of_image(explanation, row), unknown=is_unknown)
 
 
 def check_input_size(model: TimmModel, size: int) -> None:

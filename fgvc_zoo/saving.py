@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from timm.models._hub import save_config_for_hf
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text, write_weights
+from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text, write_json, write_weights
+from fgvc_zoo.calibration import Calibration, calibration_of
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models.base import TRAINED_HEAD
 
@@ -58,9 +60,17 @@ def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None 
             config['pretrained_cfg'] = {key: value for key, value in cfg.items() if key not in TRAINED_HEAD}
         if not named:
             config.pop('label_names', None)
+        if (calibration := calibration_of(model)).images:
+            config['calibration'] = asdict(calibration)
         part.write_text(json_text(config), encoding='utf-8')
 
     atomic_write(path, write)
+
+
+def write_calibration(folder: Path, calibration: Calibration) -> None:
+    """Write a calibration into the config.json of a model folder."""
+    path = folder / 'config.json'
+    write_json(path, {**json.loads(path.read_text(encoding='utf-8')), 'calibration': asdict(calibration)})
 
 
 def portable_args(args: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, Optional
 
 import typer
 
-from fgvc_zoo_cli import classes, data, evaluate, models, predict, publish, timm_scripts, train, verify
+from fgvc_zoo_cli import calibrate, classes, data, evaluate, export, models, predict, publish, timm_scripts, train, verify
 from fgvc_zoo_cli._common import is_main_process
 from fgvc_zoo_cli._terminal import accept_any_text, forget_output
 
@@ -53,6 +53,8 @@ app.command()(models.models)
 app.command()(classes.classes)
 app.command()(train.train)
 app.command()(data.data)
+app.command()(export.export)
+app.command()(calibrate.calibrate)
 app.command()(publish.publish)
 app.command()(verify.verify)
 # the script's own options, --help included, are not options of this command

@@ -20,11 +20,15 @@ STDOUT = '-'
 
 
 def record(answer: Prediction) -> dict[str, Any]:
-    """An answer as JSON has it: the path, and `predictions` (names and probabilities, best first) or `error`."""
+    """An answer as JSON has it: the path, and `predictions` (names and probabilities, best first) or `error`.
+
+    `unknown` is true if the photograph probably shows none of the classes; it is left out otherwise.
+    """
     if answer.error is not None:
         return dict(path=str(answer.path), error=answer.error)
+    unknown = dict(unknown=True) if answer.unknown else {}
     best = [dict(name=name, probability=round(value, 6)) for name, value in zip(answer.names, answer.probabilities, strict=True)]
-    return dict(path=str(answer.path), predictions=best)
+    return dict(path=str(answer.path), predictions=best, **unknown)
 
 
 class Format(Protocol):
@@ -87,7 +91,9 @@ class JsonLines:
 
 
 class Csv:
-    """Path, names and probabilities in pairs, best first, and the error, as RFC 4180 quotes them. What there is none of is empty.
+    """Path, names and probabilities in pairs, best first, 'true' if none of the classes fits, and the error, as RFC 4180 quotes them.
+
+    What there is none of is empty.
 
     Args:
         pairs: Number of names and probabilities.
@@ -100,12 +106,12 @@ class Csv:
 
     def begin(self) -> str:
         ranks = range(1, self.pairs + 1)
-        return self._line(['path', *(column for rank in ranks for column in (f'name_{rank}', f'probability_{rank}')), 'error'])
+        return self._line(['path', *(column for rank in ranks for column in (f'name_{rank}', f'probability_{rank}')), 'unknown', 'error'])
 
     def row(self, answer: Prediction, ascii_only: bool) -> str:
         cells = [cell for name, value in zip(answer.names, answer.probabilities, strict=True) for cell in (name, f'{value:.6f}')]
         cells += [''] * (2 * self.pairs - len(cells))
-        return self._line([str(answer.path), *cells, answer.error or ''])
+        return self._line([str(answer.path), *cells, 'true' if answer.unknown else '', answer.error or ''])
 
     def end(self) -> str:
         return ''

@@ -24,6 +24,8 @@ def evaluate(
         split: Annotated[str, typer.Option(help='test, train, holdout ...')] = 'test',
         batch_size: BatchSize = 32,
         workers: Workers = 2,
+        strangers: Annotated[Optional[str], typer.Option(
+            metavar='DATA', help='Photographs of other things, as for --data: count those that a calibrated model recognises.')] = None,
         json_file: Annotated[Optional[Path], typer.Option('--json', help='Write the result to this file.')] = None,
         report: Annotated[Optional[Path], typer.Option(
             metavar='FOLDER', help='Write a page with tables, charts and photographs, and the predictions, to this folder.')] = None,
@@ -61,13 +63,15 @@ def evaluate(
     record.update(dataset.info.reference(len(dataset)))
     if matching:
         record['classes'] = matching
+    if strangers:
+        record['strangers'] = _count_strangers(network, strangers, split, batch_size, workers)
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
     if report is not None:
         page = write_report(report, record, answers, dataset)
         err.print(f'the report is {plain(str(page))}')
-    _show(metrics, len(dataset))
+    _show(record, len(dataset))
     return record
 
 
@@ -102,6 +106,27 @@ def _match_classes(model: TimmModel, dataset: ImageDataset, name: str) -> dict[s
     return dict(matched=matched, unknown=unknown)
 
 
+def _count_strangers(model: TimmModel, data: str, split: str, batch_size: int, workers: int) -> dict[str, Any]:
+    """How many photographs of other things are below the model's threshold, in percent."""
+    from fgvc_zoo import evaluation
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo._progress import progress_bar
+    from fgvc_zoo.calibration import calibration_of
+    from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.loading import eval_transform_for
+
+    if not calibration_of(model).images:
+        raise UserError('--strangers needs a calibrated model: run fgvc-zoo calibrate first')
+    dataset = open_dataset(data, split, transform=eval_transform_for(model))
+    err = console(stderr=True)
+    with progress_bar(err.is_terminal, err) as bar:
+        task = bar.add_task('measuring strangers', total=len(dataset))
+        answers = evaluation.collect_answers(
+            model, dataset, batch_size, workers, next(model.parameters()).device, lambda done, total: bar.update(task, completed=done))
+    return dict(data=Path(data.rpartition(':')[2]).name, split=split, images=len(dataset),
+                caught=round(evaluation.caught(answers.probabilities, answers.calibration), 3))
+
+
 def _record(
         name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
@@ -130,13 +155,13 @@ def _record(
         command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 
-def _show(metrics: dict[str, Any], count: int) -> None:
+def _show(record: dict[str, Any], count: int) -> None:
     from rich.table import Table
 
     from fgvc_zoo._errors import plain
     from fgvc_zoo.evaluation import parts_of
 
-    out = console()
+    out, metrics = console(), record['metrics']
     table = Table(title=f'{count} images, percent', title_justify='left')
     for column in ('', 'top-1', 'top-5', 'mean per class'):
         table.add_column(column, justify='left' if not column else 'right')
@@ -149,6 +174,13 @@ def _show(metrics: dict[str, Any], count: int) -> None:
         out.print(f"box IoU >= 0.5: {overlap['iou50']:.1f} % of the images; "
                   f"a central box of the same size: {overlap['central_box_iou50']:.1f} %")
     out.print(f"negative log-likelihood {metrics['nll']:.3f}, expected calibration error {metrics['ece']:.3f}")
+    if 'calibrated' in metrics:
+        after = metrics['calibrated']
+        out.print(f"with temperature {after['temperature']:g}: negative log-likelihood {after['nll']:.3f}, expected calibration error "
+                  f"{after['ece']:.3f}; {after['kept']:.1f} % reach the threshold of {after['threshold']:g}")
+    if 'strangers' in record:
+        others = record['strangers']
+        out.print(f"{others['caught']:.1f} % of {others['images']} photographs of other things do not reach it")
     if metrics['confusions']:
         out.print('most frequent confusions: ' + '; '.join(
             f"{plain(pair['true'])} for {plain(pair['predicted'])} ({pair['count']})" for pair in metrics['confusions'][:5]))

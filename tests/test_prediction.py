@@ -5,6 +5,7 @@ import timm
 import torch
 
 from fgvc_zoo import UserError
+from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.data import load_image
 from fgvc_zoo.loading import eval_transform_for, load_model
 from fgvc_zoo.prediction import check_input_size, predict
@@ -116,3 +117,19 @@ def test_an_input_size_that_the_model_cannot_take(size, words):
     else:
         with pytest.raises(UserError, match=words):
             check_input_size(model, size)
+
+
+def test_a_calibration_changes_probabilities_and_finds_strangers(run_folder, photos):
+    """The temperature divides the logits. Below the threshold a photograph is unknown, unless only some classes come into question."""
+    model, paths = load_model(str(run_folder)), sorted((photos / 'test').rglob('*.jpg'))
+    plain = list(predict(model, paths))
+    assert not any(answer.unknown for answer in plain)
+    level = sorted(answer.probabilities[0] for answer in plain)[3]
+    model.calibration = Calibration(1.0, level, 9)
+    assert [answer.unknown for answer in predict(model, paths)] == [answer.probabilities[0] < level for answer in plain]
+    assert not any(answer.unknown for answer in predict(model, paths, classes=['gala', 'kiwi']))
+    model.calibration = Calibration(0.25, 0.0, 9)
+    for before, after in zip(plain, predict(model, paths), strict=True):
+        weights = [value ** 4 for value in before.probabilities]
+        assert after.names == before.names and not after.unknown
+        assert after.probabilities == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-4)

@@ -41,6 +41,7 @@ class Checkpoint:
         default: Whether `pretrained=True` without a tag loads this one.
         repo: Hub repository; empty if it is not published.
         revision: Commit of that repository.
+        calibration: Temperature, threshold and number of photographs of `fgvc_zoo.calibration`; None if it is not calibrated.
         golden: First logits for the image of `golden_input`. An intact checkpoint reproduces them.
     """
 
@@ -65,6 +66,7 @@ class Checkpoint:
     model_args: dict[str, Any] = field(default_factory=dict)
     repo: str = ''
     revision: str = ''
+    calibration: dict[str, float] | None = None
     golden: list[float] = field(default_factory=list)
 
     @property

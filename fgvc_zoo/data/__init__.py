@@ -1,6 +1,6 @@
 """Images and labels: safe decoding, data sets, samplers, transforms."""
 
-from fgvc_zoo.data._base import ImageDataset
+from fgvc_zoo.data._base import TUNING_SPLITS, ImageDataset
 from fgvc_zoo.data.batches import ImageBatch, load_batches
 from fgvc_zoo.data.cache import fits_in_memory
 from fgvc_zoo.data.checking import DataReport, check_data, draw_class_sizes
@@ -14,7 +14,7 @@ from fgvc_zoo.data.samplers import BalancedSampler, EpochSampler
 from fgvc_zoo.data.transforms import Augmentation, eval_transform, inverse_normalize, train_transform
 
 __all__ = [
-    'CUB200', 'IMAGE_EXTENSIONS', 'LAYOUTS', 'Augmentation', 'BalancedSampler', 'DataInfo', 'DataReport', 'EpochSampler',
+    'CUB200', 'IMAGE_EXTENSIONS', 'LAYOUTS', 'TUNING_SPLITS', 'Augmentation', 'BalancedSampler', 'DataInfo', 'DataReport', 'EpochSampler',
     'Grocery', 'ImageBatch', 'ImageDataset', 'ImageError', 'ImageFolder', 'check_data', 'draw_class_sizes', 'eval_transform',
     'find_images', 'find_layout', 'fits_in_memory', 'free_names', 'image_size', 'inverse_normalize', 'is_url', 'load_batches',
     'load_image', 'match_classes', 'open_dataset', 'train_transform',

@@ -193,6 +193,7 @@ class FineGrainedModel(nn.Module):
             self._set_pool(global_pool)
         self.num_classes = num_classes
         self.classifier = self.linear(self.head_hidden_size).train(self.training)
+        self.calibration = None  # of the former classifier, where it was loaded
         self.forget_trained_head()
 
     @torch.jit.ignore

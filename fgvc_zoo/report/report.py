@@ -85,8 +85,10 @@ def write_report(folder: Path, record: dict[str, Any], answers: Answers, dataset
     suspects = suspect_labels(probabilities, targets)
     names = dataset.class_names
     curve = coverage(confidence, predicted == targets)
+    metrics = record['metrics']
     page = _render(
-        record=record, metrics=record['metrics'], images=len(targets), parts=parts_of(record['metrics']), names=names, bins_total=BINS,
+        record=record, metrics=metrics, ece=metrics.get('calibrated', metrics)['ece'],  # of the probabilities that the page shows
+        images=len(targets), parts=parts_of(metrics), names=names, bins_total=BINS,
         matrix=_matrix(targets, predicted, pairs), classes=class_rows(targets, pairs),
         pairs=[_example(pair, probabilities, predicted, targets, dataset) for pair in pairs[:_PAIRS]],
         wrong=int((predicted != targets).sum()), bins=reliability(confidence, predicted == targets), coverage=curve,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -11,12 +9,12 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from fgvc_zoo.data import ImageDataset, ImageError
-from fgvc_zoo.evaluation import Answers, collect_answers, summarize
+from fgvc_zoo.evaluation import Answers, collect_answers
 from fgvc_zoo.loading import TimmModel
 
 
-def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, batch_size: int) -> dict[str, Any]:
-    """`fgvc_zoo.evaluation.evaluate`, on every process with a part of the images, each of which counts once.
+def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, batch_size: int) -> Answers:
+    """`fgvc_zoo.evaluation.collect_answers`, on every process with a part of the images, each of which counts once.
 
     All processes get the weights and statistics of the main process first: batch norms' statistics differ between processes.
 
@@ -27,7 +25,7 @@ def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, b
         batch_size: Images a step and process.
 
     Returns:
-        The figures, on every process.
+        All answers, on every process.
 
     Raises:
         ImageError: An image cannot be read; on every process.
@@ -54,7 +52,7 @@ def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, b
 
     scores = {name: join(score) for name, score in answers.scores.items()}
     boxes = join(answers.boxes) if answers.boxes is not None else None
-    return summarize(Answers(scores, join(answers.targets), boxes), dataset, model.pretrained_cfg)
+    return Answers(scores, join(answers.targets), boxes)
 
 
 def _take_from_main(model: nn.Module) -> None:

@@ -25,9 +25,10 @@ from torch import Tensor
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
-from fgvc_zoo.data import ImageDataset, ImageError, fits_in_memory
+from fgvc_zoo.calibration import fit_calibration
+from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, fits_in_memory
 from fgvc_zoo.data.seeding import derive_seed
-from fgvc_zoo.evaluation import parts_of
+from fgvc_zoo.evaluation import parts_of, summarize
 from fgvc_zoo.tasks import MethodTask, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT
 from fgvc_zoo.training.config import TrainConfig
@@ -45,7 +46,8 @@ def train(config: TrainConfig) -> Path:
 
     The run folder holds `config.json` and `model.safetensors` (a timm model: `timm.create_model('local-dir:FOLDER', pretrained=True)`),
     `run.json` (settings, versions), `history.csv`, `tensorboard/`, `curves.png` and the resumable checkpoint. The model is there after
-    every `save_every` epochs, when the run is stopped, and at its end; with `keep_best` the best one so far is in `best/`.
+    every `save_every` epochs, when the run is stopped, and at its end; with `keep_best` the best one so far is in `best/`. A run that
+    trains on 'fit' and measures 'holdout' calibrates its model on 'holdout' (see `fgvc_zoo.calibration`).
 
     Returns:
         The run folder.
@@ -266,13 +268,16 @@ class Run(RunState):
             self._export(self.folder / 'best')
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
-        """Accuracies of the weights that would be kept, in percent."""
+        """Accuracies of the weights that would be kept, in percent. Photographs held back from training calibrate the model too."""
         split = self.config.eval_split
         try:
-            metrics = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size)
+            answers = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size)
         except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
             warnings.warn(f"the split '{split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
             return {}
+        if (self.config.train_split, split) == TUNING_SPLITS:  # not with a test split, which would no longer be one
+            self.model.calibration = fit_calibration(answers.scores['combined'], answers.targets)
+        metrics = summarize(answers, dataset, self.model.pretrained_cfg)
         parts = {f'{split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'}
         return {f'{split}_top1': metrics['top1'], **parts}
 

@@ -12,7 +12,7 @@ import pytest
 
 from fgvc_zoo import UserError
 from fgvc_zoo.prediction import Prediction
-from fgvc_zoo_cli._rows import Csv, JsonArray, JsonLines, Output, check_rows
+from fgvc_zoo_cli._rows import Csv, JsonArray, JsonLines, Output, check_rows, record
 
 ODD = ['a,b.jpg', 'quote".jpg', 'line\nbreak.jpg', "it's.jpg", 'é李.jpg', '  spaces .jpg', '\u2028.jpg', '=1+1.jpg']
 NOT_UTF8 = os.fsdecode(b'x\xff.jpg')
@@ -44,7 +44,7 @@ def expected(answer):
 
 def test_csv_is_read_back(tmp_path):
     rows = list(csv.DictReader(io.StringIO(written(tmp_path / 'a.csv', Csv(2)), newline='')))
-    assert list(rows[0]) == ['path', 'name_1', 'probability_1', 'name_2', 'probability_2', 'error']
+    assert list(rows[0]) == ['path', 'name_1', 'probability_1', 'name_2', 'probability_2', 'unknown', 'error']
     for row, answer in zip(rows, answers(), strict=True):
         assert row['path'] == (str(answer.path) if answer.path.name != NOT_UTF8 else r'x\udcff.jpg')
         names = [row[f'name_{rank}'] for rank in (1, 2) if row[f'name_{rank}']]
@@ -108,3 +108,9 @@ def test_what_may_be_replaced(tmp_path):
     with pytest.raises(UserError, match='is a folder'):
         Output(tmp_path, Csv(2))
     check_rows(Path('/dev/null'), Csv(2))
+
+
+def test_unknown_photographs_are_marked():
+    answer = Prediction(Path('a.jpg'), ['x'], [0.25], unknown=True)
+    assert record(answer)['unknown'] is True and 'unknown' not in record(Prediction(Path('a.jpg'), ['x'], [0.25]))
+    assert Csv(1).row(answer, False) == 'a.jpg,x,0.250000,true,\n'

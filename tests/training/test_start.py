@@ -14,7 +14,10 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from fgvc_zoo import UserError
-from fgvc_zoo.loading import architecture_of, is_trained, load_model, trained_weights
+from fgvc_zoo.calibration import Calibration, calibration_of, fit_calibration
+from fgvc_zoo.data import open_dataset
+from fgvc_zoo.evaluation import collect_answers
+from fgvc_zoo.loading import architecture_of, eval_transform_for, is_trained, load_model, trained_weights
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train, trainer
 from fgvc_zoo.training.models import build_model
@@ -192,6 +195,21 @@ def test_the_best_epoch_is_kept_beside_the_last(photos, tmp_path, monkeypatch):
     assert all(torch.equal(best[key], value) for key, value in kept[1].items())  # the first of equal ones
     assert all(torch.equal(last[key], value) for key, value in kept[3].items())
     assert load_model(str(folder / 'best')).pretrained_cfg['label_names'] == ['green', 'red']
+
+
+@pytest.mark.parametrize('splits', [('fit', 'holdout'), ('train', 'holdout')])
+def test_photographs_held_back_calibrate_the_model(photos, tmp_path, splits):
+    """Those that it was trained on would make it too sure."""
+    folder = train(config(photos, tmp_path / 'run', epochs=1, train_split=splits[0], eval_split=splits[1]))
+    found = calibration_of(load_model(str(folder)))
+    if splits != ('fit', 'holdout'):
+        assert found == Calibration()
+        return
+    dataset = open_dataset(f'folder:{photos}', 'holdout', transform=eval_transform_for(load_model(str(folder))))
+    answers = collect_answers(load_model(str(folder)), dataset)
+    expected = fit_calibration(answers.scores['combined'], answers.targets)
+    assert found.images == expected.images == len(dataset)
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-2)
 
 
 @pytest.mark.parametrize('split', [None, 'test'])

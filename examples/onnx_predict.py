@@ -1,0 +1,48 @@
+"""Classify photographs with a file of `fgvc-zoo export`. Needs ONNX Runtime, Pillow and NumPy, and no torch.
+
+    pip install onnxruntime pillow numpy
+    python onnx_predict.py model.onnx photo.jpg ...
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+TOP = 5
+
+
+def prepare(image, facts):
+    """An RGB image as the model's input (3, S, S), with values in [0, 1]."""
+    size = facts['input_size']
+    scaled = int(size / facts['crop_pct'])
+    resampling = Image.Resampling[facts['interpolation'].upper()]
+    if facts['crop_mode'] == 'squash':
+        image = image.resize((scaled, scaled), resampling)
+    elif facts['crop_mode'] == 'center':
+        short = min(image.size)
+        image = image.resize(tuple(int(scaled * side / short) for side in image.size), resampling)
+    else:
+        raise SystemExit(f"the crop mode '{facts['crop_mode']}' is not written here")
+    left, top = (round((side - size) / 2) for side in image.size)
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32)
+    return pixels.transpose(2, 0, 1) / 255
+
+
+def main(model, *photos):
+    session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map['fgvc_zoo'])
+    for photo in photos:
+        image = ImageOps.exif_transpose(Image.open(photo)).convert('RGB')
+        probabilities = session.run(['probabilities'], {'images': prepare(image, facts)[None]})[0][0]
+        print(photo)
+        if probabilities.max() < facts['calibration']['threshold']:
+            print('  perhaps none of the classes')
+        for index in np.argsort(-probabilities)[:TOP]:
+            print(f"  {100 * probabilities[index]:5.1f} %  {facts['class_names'][index]}")
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""`fgvc-zoo calibrate`: fit a temperature on photographs that training did not see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers
+from fgvc_zoo_cli._terminal import console
+
+
+def calibrate(
+        model: Annotated[str, typer.Argument(help='The folder of a run, or a name with weights.')],
+        data: Data,
+        split: Annotated[str, typer.Option(help='Photographs that training did not see, and no test split.')] = 'holdout',
+        write: Annotated[Optional[Path], typer.Option(
+            metavar='FOLDER', help="The model folder whose config.json gets the calibration, such as a run of the same recipe on all "
+            "photographs; the model's own, if not given.")] = None,
+        batch_size: BatchSize = 32,
+        workers: Workers = 2,
+        device: Device = None,
+) -> None:
+    """Make probabilities mean what they say: fit a temperature, and the probability below which a photograph shows none of the classes."""
+    from fgvc_zoo import evaluation
+    from fgvc_zoo._device import choose_device
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo._files import check_folder
+    from fgvc_zoo._progress import progress_bar
+    from fgvc_zoo.calibration import fit_calibration
+    from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.loading import class_names, eval_transform_for, load_model
+    from fgvc_zoo.saving import write_calibration
+
+    folder = write or Path(model.removeprefix('local-dir:'))
+    if not (folder / 'config.json').is_file():
+        raise UserError(f"'{folder}' has no config.json to write the calibration to: name a model folder with --write")
+    check_folder(folder)
+    _check_unseen(Path(model.removeprefix('local-dir:')) / 'run.json', split)
+    place = choose_device(device)
+    network = load_model(model, place)
+    dataset = open_dataset(data, split, transform=eval_transform_for(network))
+    for names, owner in ((dataset.class_names, 'the data'), (class_names(load_model(str(folder))), f"'{folder}'")):
+        if names != class_names(network):
+            raise UserError(f"'{model}' and {owner} have other classes: calibrate with the photographs that the model was trained for")
+    err = console(stderr=True)
+    with progress_bar(err.is_terminal, err) as bar:
+        task = bar.add_task(f'measuring on {split}', total=len(dataset))
+        answers = evaluation.collect_answers(
+            network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
+    fitted = fit_calibration(answers.scores['combined'], answers.targets)
+    write_calibration(folder, fitted)
+    logits = answers.scores['combined']
+    before, after = (evaluation.calibration_error(value, answers.targets) for value in (logits.softmax(1), fitted.probabilities(logits)))
+    err.print(f'{folder}: temperature {fitted.temperature:g}, threshold {fitted.threshold:g}, from {fitted.images} photographs')
+    err.print(f'on these, the expected calibration error was {before:.3f} and is {after:.3f}')
+
+
+def _check_unseen(run: Path, split: str) -> None:
+    """Raise a UserError if a run was trained on the split."""
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo.data import TUNING_SPLITS
+
+    trained_on = json.loads(run.read_text(encoding='utf-8'))['config']['train_split'] if run.is_file() else None
+    if trained_on is not None and (trained_on == split or (split == TUNING_SPLITS[1] and trained_on != TUNING_SPLITS[0])):
+        raise UserError(f"this run was trained on the split '{trained_on}', with the photographs of '{split}': calibrate a run of the same "
+                        "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")

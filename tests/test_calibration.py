@@ -1,0 +1,99 @@
+"""Temperatures and thresholds against a search on a grid, closed forms and counts."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fgvc_zoo._errors import UserError
+from fgvc_zoo.calibration import Calibration, calibration_of, fit_calibration, fit_temperature, read_calibration
+
+
+def answers(count=2000, classes=7, temperature=0.4):
+    """Logits whose softmax at a temperature is exactly the distribution of the classes."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(count, classes, generator=generator)
+    return logits, torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
+
+
+@pytest.mark.parametrize('temperature', [0.3, 1.0, 2.5])
+def test_the_temperature_has_the_least_loss_of_a_grid(temperature):
+    logits, targets = answers(temperature=temperature)
+    grid = torch.linspace(-2, 2, 401).exp()
+    losses = torch.stack([F.cross_entropy(logits.double() / value, targets) for value in grid])
+    fitted = fit_temperature(logits, targets)
+    assert abs(math.log(fitted / grid[losses.argmin()].item())) < 0.011
+    assert F.cross_entropy(logits.double() / fitted, targets) <= losses.min() + 1e-9
+    assert abs(math.log(fitted / temperature)) < 0.15  # the one that the classes were drawn with
+
+
+def test_two_classes_have_a_closed_form():
+    """Equal margins m, a share p of them right: the best temperature gives sigmoid(m / T) = p."""
+    logits = torch.tensor([[1.0, 0.0]] * 100)
+    targets = torch.tensor([0] * 80 + [1] * 20)
+    assert fit_temperature(logits, targets) == pytest.approx(1 / math.log(4), abs=1e-4)
+
+
+def test_a_model_that_is_always_right_becomes_sure_and_one_that_is_always_wrong_unsure():
+    logits = torch.eye(4)
+    assert fit_calibration(logits, torch.arange(4)).probabilities(logits).diagonal().min() > 0.999
+    assert fit_calibration(logits, torch.arange(4).roll(1)).temperature == pytest.approx(math.exp(5), rel=1e-3)
+
+
+def test_the_order_of_classes_and_the_logits_stay():
+    logits, targets = answers()
+    before = logits.clone()
+    fitted = fit_calibration(logits, targets)
+    assert torch.equal(logits, before)
+    assert torch.equal(fitted.probabilities(logits).argsort(1), logits.argsort(1))
+    torch.testing.assert_close(fitted.probabilities(logits).sum(1), torch.ones(len(logits)))
+
+
+def test_log_probabilities_and_logits_are_calibrated_alike():
+    """The two-look methods answer with log probabilities."""
+    logits, targets = answers()
+    first, second = fit_calibration(logits + 3, targets), fit_calibration(logits.log_softmax(1), targets)
+    assert first == second
+
+
+@pytest.mark.parametrize('count', [19, 20, 100, 2000])
+def test_the_threshold_keeps_95_percent(count):
+    logits, targets = answers(count)
+    fitted = fit_calibration(logits, targets)
+    highest = fitted.probabilities(logits).amax(1)
+    below = (highest < fitted.threshold).sum().item()
+    assert below <= 0.05 * (count + 1)
+    assert fitted.images == count
+    if count > 100:
+        assert (highest < fitted.threshold + 1e-4).float().mean().item() == pytest.approx(0.05, abs=2 / count)
+
+
+def test_few_photographs_keep_everything():
+    assert fit_calibration(*answers(18)).threshold == 0
+
+
+def test_nothing_to_fit_on_is_refused():
+    with pytest.raises(UserError, match='there are none'):
+        fit_calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize('change', [
+    dict(temperature=0.0), dict(temperature=-1.0), dict(temperature=math.nan), dict(temperature=math.inf), dict(temperature='1'),
+    dict(threshold=1.1), dict(threshold=math.nan), dict(images=-1)])
+def test_values_out_of_range_are_named(change):
+    with pytest.raises(UserError, match=f'the {next(iter(change))} of a calibration must be'):
+        read_calibration({**dataclasses.asdict(Calibration()), **change})
+
+
+@pytest.mark.parametrize('values', [[], 'no', {}, dict(temperature=1.0), dict(temperature=1.0, threshold=0.0, images=1, more=2)])
+def test_other_entries_are_refused(values):
+    with pytest.raises(UserError, match='temperature, threshold and images'):
+        read_calibration(values)
+
+
+def test_without_a_calibration_probabilities_are_the_softmax():
+    logits = torch.randn(3, 5)
+    assert read_calibration(None) == Calibration() == calibration_of(torch.nn.Identity())
+    torch.testing.assert_close(Calibration().probabilities(logits), logits.softmax(1))
