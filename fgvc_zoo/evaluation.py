@@ -226,18 +226,18 @@ def calibrated_figures(answers: Answers) -> dict[str, Any]:
 
     Returns:
         `temperature`, `threshold` and `images` of the calibration; `nll` and `ece` (0 to 1) of the calibrated probabilities; `kept`:
-        percent of the images whose highest probability reaches the threshold.
+        percent of the images that the threshold keeps.
     """
     probabilities = answers.probabilities
     chosen = probabilities.gather(1, answers.targets[:, None])
     return dict(
         asdict(answers.calibration), nll=-chosen.double().log().mean().item(), ece=calibration_error(probabilities, answers.targets),
-        kept=round(100 - caught(probabilities, answers.calibration), 3))
+        kept=round(100 - unknown(answers), 3))
 
 
-def caught(probabilities: Tensor, calibration: Calibration) -> float:
-    """Percent of the images (N, K) whose highest probability does not reach the threshold: those that seem to show none of the classes."""
-    return 100 * (probabilities.amax(1) < calibration.threshold).double().mean().item()
+def unknown(answers: Answers) -> float:
+    """Percent of the images that seem to show none of the classes."""
+    return 100 * answers.calibration.unknown(answers.scores['combined']).double().mean().item()
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor) -> float:

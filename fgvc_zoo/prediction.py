@@ -27,8 +27,8 @@ class Prediction:
         error: Why the file could not be read, in one sentence; None if it could.
         view: The normalised input (1, 3, S, S); None unless `predict` was called with `explain=True`.
         explanation: The attention maps and boxes of the view; None unless `explain=True` and the model has `explain`.
-        unknown: Whether the photograph probably shows none of the classes: the highest
-            probability of a calibrated model is below its threshold. False if only some classes come into question.
+        unknown: Whether the photograph probably shows none of the classes. False for a model without
+            calibration, and if only some classes come into question.
     """
 
     path: Path
@@ -105,7 +105,7 @@ def _answers(
         logits = model(images)
     calibration, every_class = calibration_of(model), len(chosen) == logits.shape[1]
     values, indices = calibration.probabilities(logits if every_class else logits[:, chosen]).topk(min(top, len(chosen)), dim=1)
-    unknown = (values[:, 0] < calibration.threshold) & every_class
+    unknown = calibration.unknown(logits) & every_class
     rows = zip(paths, values.tolist(), indices.tolist(), unknown.tolist(), strict=True)
     for row, (path, probabilities, best, is_unknown) in enumerate(rows):
         count = sum(probability >= min_probability for probability in probabilities)  # they fall

@@ -23,7 +23,7 @@ def calibrate(
         workers: Workers = 2,
         device: Device = None,
 ) -> None:
-    """Make probabilities mean what they say: fit a temperature, and the probability below which a photograph shows none of the classes."""
+    """Make probabilities mean what they say: fit a temperature, and the threshold below which a photograph shows none of the classes."""
     from fgvc_zoo import evaluation
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import UserError

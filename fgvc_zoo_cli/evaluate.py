@@ -107,7 +107,7 @@ def _match_classes(model: TimmModel, dataset: ImageDataset, name: str) -> dict[s
 
 
 def _count_strangers(model: TimmModel, data: str, split: str, batch_size: int, workers: int) -> dict[str, Any]:
-    """How many photographs of other things are below the model's threshold, in percent."""
+    """How many photographs of other things seem to show none of the classes, in percent."""
     from fgvc_zoo import evaluation
     from fgvc_zoo._errors import UserError
     from fgvc_zoo._progress import progress_bar
@@ -124,7 +124,7 @@ def _count_strangers(model: TimmModel, data: str, split: str, batch_size: int, w
         answers = evaluation.collect_answers(
             model, dataset, batch_size, workers, next(model.parameters()).device, lambda done, total: bar.update(task, completed=done))
     return dict(data=Path(data.rpartition(':')[2]).name, split=split, images=len(dataset),
-                caught=round(evaluation.caught(answers.probabilities, answers.calibration), 3))
+                caught=round(evaluation.unknown(answers), 3))
 
 
 def _record(
@@ -177,10 +177,10 @@ def _show(record: dict[str, Any], count: int) -> None:
     if 'calibrated' in metrics:
         after = metrics['calibrated']
         out.print(f"with temperature {after['temperature']:g}: negative log-likelihood {after['nll']:.3f}, expected calibration error "
-                  f"{after['ece']:.3f}; {after['kept']:.1f} % reach the threshold of {after['threshold']:g}")
+                  f"{after['ece']:.3f}; {after['kept']:.1f} % seem to show one of the classes")
     if 'strangers' in record:
         others = record['strangers']
-        out.print(f"{others['caught']:.1f} % of {others['images']} photographs of other things do not reach it")
+        out.print(f"{others['caught']:.1f} % of {others['images']} photographs of other things seem to show none")
     if metrics['confusions']:
         out.print('most frequent confusions: ' + '; '.join(
             f"{plain(pair['true'])} for {plain(pair['predicted'])} ({pair['count']})" for pair in metrics['confusions'][:5]))

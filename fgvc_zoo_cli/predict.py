@@ -211,7 +211,7 @@ def _show(out: Console, answer: Prediction) -> None:
     sign = '#' if out.options.ascii_only else '█'
     out.print(Text(plain(str(answer.path)), style='bold'))
     if answer.unknown:
-        out.print('  perhaps none of these: no class is as probable as in most photographs of them')
+        out.print('  perhaps none of these: it does not look like photographs of the classes')
     for name, probability in zip(answer.names, answer.probabilities, strict=True):
         bar = sign * round(_BAR * probability)
         out.print(f'  {100 * probability:5.1f} %  {bar:<{_BAR}}  {plain(name)}')

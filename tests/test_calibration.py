@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.calibration import Calibration, calibration_of, fit_calibration, fit_temperature, read_calibration
+from fgvc_zoo.calibration import Calibration, calibration_of, familiarity, fit_calibration, fit_temperature, read_calibration
 
 
 def answers(count=2000, classes=7, temperature=0.4):
@@ -58,20 +58,35 @@ def test_log_probabilities_and_logits_are_calibrated_alike():
     assert first == second
 
 
-@pytest.mark.parametrize('count', [19, 20, 100, 2000])
-def test_the_threshold_keeps_95_percent(count):
+@pytest.mark.parametrize('count', [99, 100, 500, 2000])
+def test_the_threshold_keeps_99_percent(count):
     logits, targets = answers(count)
     fitted = fit_calibration(logits, targets)
-    highest = fitted.probabilities(logits).amax(1)
-    below = (highest < fitted.threshold).sum().item()
-    assert below <= 0.05 * (count + 1)
+    below = fitted.unknown(logits).sum().item()
+    assert below <= 0.01 * (count + 1)
     assert fitted.images == count
     if count > 100:
-        assert (highest < fitted.threshold + 1e-4).float().mean().item() == pytest.approx(0.05, abs=2 / count)
+        assert (familiarity(logits) < fitted.threshold + 1e-4).float().mean().item() == pytest.approx(0.01, abs=2 / count)
+
+
+@pytest.mark.parametrize(('classes', 'count'), [(3, 1), (10, 1), (19, 1), (20, 2), (81, 5), (200, 5)])
+def test_familiarity_is_the_sum_of_the_highest_probabilities(classes, count):
+    logits = 3 * torch.randn(6, classes)
+    for row, value in zip(logits.tolist(), familiarity(logits).tolist(), strict=True):
+        weights = sorted((math.exp(logit) for logit in row), reverse=True)
+        assert value == pytest.approx(sum(weights[:count]) / sum(weights), rel=1e-5)
+
+
+def test_two_similar_classes_are_familiar_and_a_stranger_is_not():
+    logits = torch.zeros(2, 30)
+    logits[0, :2] = 10
+    logits[1, 0] = 3.5
+    assert familiarity(logits)[0] > 0.99 and familiarity(logits)[1] < 0.6
+    assert logits.softmax(1)[0].max() < logits.softmax(1)[1].max() + 0.1  # the highest probability alone does not tell them apart
 
 
 def test_few_photographs_keep_everything():
-    assert fit_calibration(*answers(18)).threshold == 0
+    assert fit_calibration(*answers(98)).threshold == 0
 
 
 def test_nothing_to_fit_on_is_refused():

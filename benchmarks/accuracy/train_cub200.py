@@ -29,7 +29,7 @@ RUNS: dict[str, tuple[str, str, list[str]]] = {
     'wsban': (f'wsban_{BACKBONE}', 'wsban', ['model_args.refine_threshold=0.3']),
     'plain': (BACKBONE, 'baseline-paper', []),
     'osme': (f'osme_{BACKBONE}', 'osme', []),
-    'apinet': (f'apinet_{BACKBONE}', 'apinet', ['batch_size=64', 'lr=0.014', 'new_lr_scale=1']),
+    'apinet': (f'apinet_{BACKBONE}', 'apinet', ['batch_size=64', 'lr=0.014', 'new_lr_scale=1', 'head_lr_scale=10']),
     'baseline': (BACKBONE, 'baseline', []),
 }
 
