@@ -46,7 +46,7 @@ def load_model(name: str, device: torch.device | str = 'cpu') -> TimmModel:
     Raises:
         UserError: There is no such model, it has no weights, or its files are damaged, of another architecture, not finite, or pickles.
     """
-    if name.endswith('.onnx'):
+    if name.endswith('.onnx') and not name.startswith('hf-hub:'):
         return open_onnx(Path(name))
     if name.startswith('hf-hub:'):
         folder = download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors'))  # checks the hash, which timm does not

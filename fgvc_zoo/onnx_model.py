@@ -38,8 +38,15 @@ class OnnxModel(nn.Module):
         self.eval()
 
     def run(self, outputs: list[str], x: Tensor) -> list[Tensor]:
-        """Some outputs of the file by name, for images as `forward` takes them."""
-        values = self._session.run(outputs, {'images': x.detach().float().contiguous().cpu().numpy()})
+        """Some outputs of the file by name, for images as `forward` takes them.
+
+        Raises:
+            UserError: The file does not take images of this size.
+        """
+        try:
+            values = self._session.run(outputs, {'images': x.detach().float().contiguous().cpu().numpy()})
+        except Exception as error:  # ONNX Runtime's own types
+            raise UserError(f'the exported model does not take images of {tuple(x.shape[1:])}: {first_line(error)}') from error
         return [torch.from_numpy(value) for value in values]
 
     def forward(self, x: Tensor) -> Tensor:

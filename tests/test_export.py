@@ -151,6 +151,11 @@ def test_other_endings_and_attention_of_a_plain_model_are_refused(tmp_path):
         export_model(make('baseline'), tmp_path / 'model.onnx', attention=True)
 
 
+def test_another_input_size_is_refused(exported, photographs):
+    with pytest.raises(UserError, match='does not take images of 96 px'):
+        list(predict(load_model(str(exported[1])), photographs, input_size=96))
+
+
 def test_files_of_another_kind_are_refused(tmp_path):
     import onnx
     from onnx import TensorProto, helper

@@ -222,6 +222,18 @@ def parity_table() -> str:
     return '\n'.join(lines)
 
 
+def calibration_table() -> str:
+    """Calibrated checkpoints: the calibration error without and with the temperature, photographs kept and strangers recognised."""
+    lines = ['| model | temperature | calibration error | with the temperature | photographs kept | strangers recognised |',
+             '|---|---|---|---|---|---|']
+    for result in filter(lambda result: 'calibrated' in result['metrics'], load_results(RESULTS)):
+        after, strangers = result['metrics']['calibrated'], result['strangers']
+        lines.append(f"| `{result['model']}` | {after['temperature']:.2f} | {100 * result['metrics']['ece']:.1f} % "
+                     f"| {100 * after['ece']:.1f} % | {after['kept']:.1f} % "
+                     f"| {strangers['caught']:.1f} % of {strangers['images']:,} ({strangers['data']}) |")
+    return '\n'.join(lines)
+
+
 def _of(data: str) -> list[dict[str, Any]]:
     return [result for result in load_results(RESULTS) if result['data'] == data]
 
@@ -232,8 +244,10 @@ TABLES = dict(
     grocery=lambda: accuracy_table(_of('grocery')),
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
-    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table)
-FILES = tuple(ROOT / name for name in ('README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/data.md', 'docs/speed.md'))
+    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table,
+    calibration=calibration_table)
+FILES = tuple(ROOT / name for name in (
+    'README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/calibration.md', 'docs/data.md', 'docs/speed.md'))
 
 
 def render(text: str) -> str:
