@@ -13,23 +13,23 @@ class DataInfo:
         title: Its name for people.
         home: Where to get it.
         folder: What its folder must look like, one line a file or folder.
-        kind: What its classes are, in the plural, such as 'bird species'; '' for any.
         classes: Number of classes; 0 if they differ.
         images: Official number of images of each split; empty if they differ.
         boxes: Whether it has a box of the object in each image.
         licence: What its authors allow; '' if its files and its page state nothing that was found.
         citation: Authors, title, venue and year.
+        kind: What its classes are, in the plural, such as 'bird species'; '' for any.
     """
 
     title: str
     home: str
     folder: str
-    kind: str = ''
     classes: int = 0
     images: dict[str, int] = field(default_factory=dict)
     boxes: bool = False
     licence: str = ''
     citation: str = ''
+    kind: str = ''
 
     def reference(self, images: int) -> dict[str, object]:
         """What a result file says of the data; nothing if it is no published data set.
