@@ -31,14 +31,20 @@ def prepare(image, facts):
     return pixels.transpose(2, 0, 1) / 255
 
 
+def familiarity(logits):
+    """The sum of the highest probabilities before the temperature: of a tenth of the classes, one to five of them."""
+    weights = np.sort(np.exp(logits - logits.max()))[::-1]
+    return weights[:max(1, min(5, len(weights) // 10))].sum() / weights.sum()
+
+
 def main(model, *photos):
     session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
     facts = json.loads(session.get_modelmeta().custom_metadata_map['fgvc_zoo'])
     for photo in photos:
         image = ImageOps.exif_transpose(Image.open(photo)).convert('RGB')
-        probabilities = session.run(['probabilities'], {'images': prepare(image, facts)[None]})[0][0]
+        logits, probabilities = (out[0] for out in session.run(['logits', 'probabilities'], {'images': prepare(image, facts)[None]}))
         print(photo)
-        if probabilities.max() < facts['calibration']['threshold']:
+        if familiarity(logits) < facts['calibration']['threshold']:
             print('  perhaps none of the classes')
         for index in np.argsort(-probabilities)[:TOP]:
             print(f"  {100 * probabilities[index]:5.1f} %  {facts['class_names'][index]}")

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from fgvc_zoo import UserError, export
-from fgvc_zoo.calibration import Calibration
+from fgvc_zoo.calibration import Calibration, familiarity
+from fgvc_zoo.data import load_image
 from fgvc_zoo.export import export_model
-from fgvc_zoo.loading import class_names, load_model
+from fgvc_zoo.loading import class_names, eval_transform_for, load_model
 from fgvc_zoo.onnx_model import OnnxModel
 from fgvc_zoo.prediction import predict
 
@@ -23,11 +24,11 @@ MODELS = dict(
     wsdan=dict(num_maps=4), wsban=dict(num_maps=4), apinet={}, osme={}, racnn=dict(crop_size=48), baseline={})
 
 
-def make(method):
+def make(method, names=NAMES):
     torch.manual_seed(0)
     args = {} if method == 'baseline' else dict(backbone='test_resnet', **MODELS[method])
-    model = timm.create_model('test_resnet' if method == 'baseline' else method, num_classes=3, **args).eval()
-    model.pretrained_cfg.update(input_size=(3, 64, 64), num_classes=3, label_names=NAMES, crop_pct=0.875, interpolation='bicubic')
+    model = timm.create_model('test_resnet' if method == 'baseline' else method, num_classes=len(names), **args).eval()
+    model.pretrained_cfg.update(input_size=(3, 64, 64), num_classes=len(names), label_names=names, crop_pct=0.875, interpolation='bicubic')
     model.calibration = Calibration(0.5, 0.4, 9)
     return model
 
@@ -117,16 +118,22 @@ main(*sys.argv[2:])
 
 @pytest.mark.parametrize('crop_mode', ['center', 'squash'])
 def test_the_example_gives_the_same_answers_without_torch(crop_mode, photographs, tmp_path):
-    model = make('wsdan')
+    model = make('wsdan', [f'class {index}' for index in range(24)])
     model.pretrained_cfg['crop_mode'] = crop_mode
+    views = torch.stack([eval_transform_for(model)(load_image(path)) for path in photographs])
+    with torch.inference_mode():
+        levels = familiarity(model(views)).sort().values.tolist()
+    model.calibration = Calibration(0.5, (levels[0] + levels[1]) / 2, 9)  # one of the three is unknown
     export_model(model, tmp_path / 'model.onnx')
     out = subprocess.run(
         [sys.executable, '-c', WITHOUT, str(EXAMPLE.parent), str(tmp_path / 'model.onnx'), *map(str, photographs)],
         capture_output=True, text=True, check=True, timeout=120).stdout
     expected = []
-    for answer in predict(load_model(str(tmp_path / 'model.onnx')), photographs):
+    answers = list(predict(load_model(str(tmp_path / 'model.onnx')), photographs))
+    assert sum(answer.unknown for answer in answers) == 1
+    for answer in answers:
         expected.append(str(answer.path))
-        if max(answer.probabilities) < 0.4:
+        if answer.unknown:
             expected.append('  perhaps none of the classes')
         expected += [f'  {100 * value:5.1f} %  {name}' for name, value in zip(answer.names, answer.probabilities, strict=True)]
     assert out.splitlines() == expected
