@@ -54,7 +54,7 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.attention = attention
-        self.temperature = calibration_of(model).temperature
+        self.calibration = calibration_of(model)
         cfg = model.pretrained_cfg
         self.register_buffer('mean', torch.tensor(cfg['mean']).view(1, -1, 1, 1))
         self.register_buffer('std', torch.tensor(cfg['std']).view(1, -1, 1, 1))
@@ -63,9 +63,9 @@ class ExportedModel(nn.Module):
         view = (images - self.mean) / self.std
         if not self.attention:
             logits = self.model(view)
-            return logits, (logits / self.temperature).softmax(1)
+            return logits, self.calibration.probabilities(logits)
         logits, explanation = self.model.forward_explained(view)
-        return logits, (logits / self.temperature).softmax(1), explanation.maps, explanation.boxes
+        return logits, self.calibration.probabilities(logits), explanation.maps, explanation.boxes
 
 
 def export_model(model: TimmModel, path: Path, attention: bool = False, license: str = '') -> Difference:

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers
+from fgvc_zoo_cli._measuring import collect
 from fgvc_zoo_cli._terminal import console
 
 
@@ -28,7 +29,6 @@ def calibrate(
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import UserError
     from fgvc_zoo._files import check_folder
-    from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.calibration import fit_calibration
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import class_names, eval_transform_for, load_model
@@ -39,21 +39,20 @@ def calibrate(
         raise UserError(f"'{folder}' has no config.json to write the calibration to: name a model folder with --write")
     check_folder(folder)
     _check_unseen(Path(model.removeprefix('local-dir:')) / 'run.json', split)
-    place = choose_device(device)
-    network = load_model(model, place)
+    network = load_model(model, choose_device(device))
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
-    for names, owner in ((dataset.class_names, 'the data'), (class_names(load_model(str(folder))), f"'{folder}'")):
+    known = {'the data': dataset.class_names}
+    if write:
+        known[f"'{write}'"] = class_names(load_model(str(write)))
+    for owner, names in known.items():
         if names != class_names(network):
             raise UserError(f"'{model}' and {owner} have other classes: calibrate with the photographs that the model was trained for")
-    err = console(stderr=True)
-    with progress_bar(err.is_terminal, err) as bar:
-        task = bar.add_task(f'measuring on {split}', total=len(dataset))
-        answers = evaluation.collect_answers(
-            network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
+    answers = collect(network, dataset, f'measuring on {split}', batch_size, workers)
     fitted = fit_calibration(answers.scores['combined'], answers.targets)
     write_calibration(folder, fitted)
     logits = answers.scores['combined']
     before, after = (evaluation.calibration_error(value, answers.targets) for value in (logits.softmax(1), fitted.probabilities(logits)))
+    err = console(stderr=True)
     err.print(f'{folder}: temperature {fitted.temperature:g}, threshold {fitted.threshold:g}, from {fitted.images} photographs')
     err.print(f'on these, the expected calibration error was {before:.3f} and is {after:.3f}')
 

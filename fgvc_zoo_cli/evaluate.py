@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, command_line
+from fgvc_zoo_cli._measuring import collect
 from fgvc_zoo_cli._terminal import console
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def evaluate(
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import plain
     from fgvc_zoo._files import check_output, write_json
-    from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import eval_transform_for, load_model
     from fgvc_zoo.publishing import golden_logits
@@ -53,24 +53,23 @@ def evaluate(
     network.to(place)
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
     matching = _match_classes(network, dataset, model)
-    err = console(stderr=True)
-    with progress_bar(err.is_terminal, err) as bar:
-        task = bar.add_task(f'measuring on {split}', total=len(dataset))
-        answers = evaluation.collect_answers(
-            network, dataset, batch_size, workers, place, progress=lambda done, total: bar.update(task, completed=done))
-        metrics = evaluation.summarize(answers, dataset, network.pretrained_cfg)
+    others = _open_strangers(network, strangers, split) if strangers else None
+    answers = collect(network, dataset, f'measuring on {split}', batch_size, workers)
+    metrics = evaluation.summarize(answers, dataset, network.pretrained_cfg)
     record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
     record.update(dataset.info.reference(len(dataset)))
     if matching:
         record['classes'] = matching
-    if strangers:
-        record['strangers'] = _count_strangers(network, strangers, split, batch_size, workers)
+    if strangers and others is not None:
+        caught = evaluation.unknown(collect(network, others, 'measuring strangers', batch_size, workers))
+        record['strangers'] = dict(
+            data=Path(strangers.rpartition(':')[2]).name, split=split, images=len(others), caught=round(caught, 3))
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
     if report is not None:
         page = write_report(report, record, answers, dataset)
-        err.print(f'the report is {plain(str(page))}')
+        console(stderr=True).print(f'the report is {plain(str(page))}')
     _show(record, len(dataset))
     return record
 
@@ -106,25 +105,20 @@ def _match_classes(model: TimmModel, dataset: ImageDataset, name: str) -> dict[s
     return dict(matched=matched, unknown=unknown)
 
 
-def _count_strangers(model: TimmModel, data: str, split: str, batch_size: int, workers: int) -> dict[str, Any]:
-    """How many photographs of other things seem to show none of the classes, in percent."""
-    from fgvc_zoo import evaluation
+def _open_strangers(model: TimmModel, data: str, split: str) -> ImageDataset:
+    """Photographs of other things.
+
+    Raises:
+        UserError: The model is not calibrated, so it cannot tell them, or there are no such data.
+    """
     from fgvc_zoo._errors import UserError
-    from fgvc_zoo._progress import progress_bar
     from fgvc_zoo.calibration import calibration_of
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import eval_transform_for
 
     if not calibration_of(model).images:
         raise UserError('--strangers needs a calibrated model: run fgvc-zoo calibrate first')
-    dataset = open_dataset(data, split, transform=eval_transform_for(model))
-    err = console(stderr=True)
-    with progress_bar(err.is_terminal, err) as bar:
-        task = bar.add_task('measuring strangers', total=len(dataset))
-        answers = evaluation.collect_answers(
-            model, dataset, batch_size, workers, next(model.parameters()).device, lambda done, total: bar.update(task, completed=done))
-    return dict(data=Path(data.rpartition(':')[2]).name, split=split, images=len(dataset),
-                caught=round(evaluation.unknown(answers), 3))
+    return open_dataset(data, split, transform=eval_transform_for(model))
 
 
 def _record(

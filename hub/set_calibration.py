@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 from fgvc_zoo.calibration import calibration_of
-from fgvc_zoo.checkpoints import FOLDER, MANIFEST, load_manifest
+from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.loading import load_model
-from fgvc_zoo.publishing import update_manifest
-from fgvc_zoo.saving import write_calibration
+from fgvc_zoo.publishing import find_checkpoint, set_calibration
 
 
 def main() -> None:
@@ -23,18 +19,15 @@ def main() -> None:
     parser.add_argument('name', choices=[item.name for item in load_manifest()])
     parser.add_argument('run', type=Path, help='its config.json has a calibration: trained on the split fit, measured on holdout')
     options = parser.parse_args()
-    item = next(item for item in load_manifest() if item.name == options.name)
+    item = find_checkpoint(options.name)
+    assert item is not None  # argparse knows the names
     run = load_model(str(options.run))
     if run.pretrained_cfg['architecture'] != item.architecture or run.num_classes != item.num_classes:
         raise SystemExit(f'{options.run} is another architecture, or has other classes')
     calibration = calibration_of(run)
     if not calibration.images:
         raise SystemExit(f'{options.run} is not calibrated: train it on the split fit and measure holdout, or run fgvc-zoo calibrate')
-    entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8'))
-    entry = next(entry for entry in entries if (entry['architecture'], entry['tag']) == (item.architecture, item.tag))
-    update_manifest({**entry, 'calibration': asdict(calibration)})
-    if item.folder:
-        write_calibration(FOLDER.parents[1] / item.folder, calibration)
+    set_calibration(item, calibration)
     print(f'{item.name}: {calibration}')
 
 

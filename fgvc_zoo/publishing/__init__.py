@@ -6,9 +6,9 @@ A staged folder holds `model.safetensors` and `config.json` for timm and transfo
 
 from fgvc_zoo.publishing.staging import CHECKSUMS, COMPARABLE, RESULT, check, golden_logits, is_staged, stage
 from fgvc_zoo.publishing.upload import Published, compare, publish
-from fgvc_zoo.publishing.zoo import find_baseline, find_checkpoint, stage_checkpoint, update_manifest
+from fgvc_zoo.publishing.zoo import find_baseline, find_checkpoint, set_calibration, stage_checkpoint, update_manifest
 
 __all__ = [
     'CHECKSUMS', 'COMPARABLE', 'RESULT', 'Published', 'check', 'compare', 'find_baseline', 'find_checkpoint', 'golden_logits', 'is_staged',
-    'publish', 'stage', 'stage_checkpoint', 'update_manifest',
+    'publish', 'set_calibration', 'stage', 'stage_checkpoint', 'update_manifest',
 ]

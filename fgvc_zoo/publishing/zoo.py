@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,10 +13,11 @@ import yaml
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import write_text
+from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.checkpoints import FOLDER, MANIFEST, Checkpoint, load_manifest
 from fgvc_zoo.loading import load_model
 from fgvc_zoo.publishing.staging import COMPARABLE, WEIGHTS, stage
-from fgvc_zoo.saving import save_config
+from fgvc_zoo.saving import save_config, write_calibration
 
 
 def find_checkpoint(name: str) -> Checkpoint | None:
@@ -58,11 +60,22 @@ def stage_checkpoint(
 
 def update_manifest(entry: dict[str, Any]) -> None:
     """Add an entry with `Checkpoint`'s keys to the manifest, or replace the one with the same architecture and tag."""
-    entries = yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
-    entries = [item for item in entries if _place(item) != _place(entry)]
+    entries = [item for item in _entries() if _place(item) != _place(entry)]
     head = '# Every checkpoint of this zoo; written by the scripts in hub/, read by fgvc_zoo.checkpoints.\n'
     text = yaml.safe_dump(sorted([*entries, entry], key=_place), sort_keys=False, allow_unicode=True, width=120)
     write_text(MANIFEST, head + text)
+
+
+def set_calibration(item: Checkpoint, calibration: Calibration) -> None:
+    """Write a calibration into a checkpoint's entry of the manifest, and into its config.json if it is not in the package."""
+    entry = next(entry for entry in _entries() if _place(entry) == (item.architecture, item.tag))
+    update_manifest({**entry, 'calibration': asdict(calibration)})
+    if item.folder:
+        write_calibration(FOLDER.parents[1] / item.folder, calibration)
+
+
+def _entries() -> list[dict[str, Any]]:
+    return yaml.safe_load(MANIFEST.read_text(encoding='utf-8')) or []
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, str]:

@@ -87,7 +87,7 @@ def write_report(folder: Path, record: dict[str, Any], answers: Answers, dataset
     curve = coverage(confidence, predicted == targets)
     metrics = record['metrics']
     page = _render(
-        record=record, metrics=metrics, ece=metrics.get('calibrated', metrics)['ece'],  # of the probabilities that the page shows
+        record=record, metrics=metrics, shown=metrics.get('calibrated', metrics),  # ece and nll of the probabilities on the page
         images=len(targets), parts=parts_of(metrics), names=names, bins_total=BINS,
         matrix=_matrix(targets, predicted, pairs), classes=class_rows(targets, pairs),
         pairs=[_example(pair, probabilities, predicted, targets, dataset) for pair in pairs[:_PAIRS]],

@@ -18,6 +18,7 @@ from fgvc_zoo._device import choose_device
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo._files import cpu_state_dict, write_json, write_weights
 from fgvc_zoo._processes import share
+from fgvc_zoo.calibration import calibration_of, read_calibration
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
 from fgvc_zoo.saving import portable_args, save_config
@@ -121,7 +122,8 @@ class RunState:
             model=self.model.state_dict(), ema=self.ema.module.state_dict() if self.ema else None,
             optimizer=self.optimizer.state_dict(), task=self.task.get_task_state(),
             scaler=self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
-            meters=asdict(self.meters), history=self.history.rows, class_vectors=self.sampler.class_vectors))
+            meters=asdict(self.meters), history=self.history.rows, class_vectors=self.sampler.class_vectors,
+            calibration=asdict(calibration_of(self.model))))
 
     def _load(self) -> None:
         state = load_checkpoint(self.folder)
@@ -145,6 +147,7 @@ class RunState:
         self.epoch, self.step_in_epoch, self.seconds = state['epoch'], state['step_in_epoch'], state['seconds']
         self.sampler.class_vectors = state.get('class_vectors')  # older checkpoints have none
         self.meters = Meters(**state['meters'])
+        self.model.calibration = read_calibration(state.get('calibration'))
         self.history = History(self.folder, state['history'])
 
     @property

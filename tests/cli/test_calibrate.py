@@ -8,6 +8,7 @@ import pytest
 from fgvc_zoo.calibration import Calibration, calibration_of
 from fgvc_zoo.loading import load_model
 from fgvc_zoo.saving import save_model, write_calibration
+from fgvc_zoo_cli import evaluate
 
 
 @pytest.fixture
@@ -75,9 +76,15 @@ def test_strangers_are_counted(call, own, photos, tmp_path):
         assert record['metrics']['calibrated']['kept'] == 100 - caught
 
 
-def test_strangers_need_a_calibration(call, run_folder, photos):
-    status, _, err = call('evaluate', run_folder, '--data', f'folder:{photos}', '--workers', 0, '--strangers', f'folder:{photos}')
-    assert status == 2 and 'fgvc-zoo calibrate' in err
+def test_strangers_are_checked_before_the_measuring_begins(call, run_folder, own, photos, monkeypatch):
+    def measured(*_):
+        raise AssertionError('the work would be lost')
+
+    monkeypatch.setattr(evaluate, 'collect', measured)
+    write_calibration(own, Calibration(1.0, 0.5, 9))
+    for model, data, words in ((run_folder, photos, 'run fgvc-zoo calibrate'), (own, photos / 'missing', 'missing')):
+        status, _, err = call('evaluate', model, '--data', f'folder:{photos}', '--workers', 0, '--strangers', f'folder:{data}')
+        assert status == 2 and words in err
 
 
 def test_a_saved_model_keeps_it_and_a_new_classifier_has_none(own, tmp_path):

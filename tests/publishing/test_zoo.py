@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from fgvc_zoo import UserError
+from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.checkpoints import load_manifest
-from fgvc_zoo.publishing import check, find_baseline, stage_checkpoint, update_manifest, zoo
+from fgvc_zoo.publishing import check, find_baseline, set_calibration, stage_checkpoint, update_manifest, zoo
 
 REPO = 'tester/apples'
 
@@ -26,6 +27,12 @@ def test_a_real_checkpoint(item, tmp_path):
     assert f'{item.metrics["top1"]:.2f}' in text and f"{baseline['metrics']['top1']:.2f}" in text
     assert 'half precision' not in text and item.license in text and item.data in text
     assert yaml.safe_load((staged / 'recipe.yaml').read_text())['epochs'] == item.epochs
+    assert json.loads((staged / 'config.json').read_text()).get('calibration') == item.calibration
+    result = json.loads((staged / 'result.json').read_text())
+    assert ('calibrated' in result['metrics']) == ('strangers' in result) == (item.calibration is not None) == ('perhaps none' in text)
+    if item.calibration:
+        assert f"temperature {item.calibration['temperature']}" in text
+        assert f"off by\n{100 * result['metrics']['calibrated']['ece']:.1f}" in text
     picture = zoo.FOLDER.parents[1] / 'hub' / 'pictures' / f'{item.name}.png'
     assert (staged / 'attention.png').read_bytes() == picture.read_bytes() and '(attention.png)' in text
 
@@ -58,3 +65,23 @@ def test_the_manifest_is_updated_in_place(monkeypatch, tmp_path):
     assert after == [{**before[0], 'repo': 'zoo/x', 'revision': 'abc'}, *before[1:]]
     update_manifest({**before[0], 'tag': 'zzz'})
     assert len(yaml.safe_load(path.read_text())) == len(before) + 1 and path.read_text().startswith('# Every checkpoint')
+
+
+@pytest.mark.parametrize('item', [load_manifest()[0], next(item for item in load_manifest() if item.folder)], ids=lambda item: item.name)
+def test_a_calibration_is_written_where_the_model_is_loaded_from(item, monkeypatch, tmp_path):
+    """Into the manifest, and into config.json of a checkpoint that is not in the package."""
+    package = tmp_path / 'fgvc_zoo' / 'checkpoints'
+    package.mkdir(parents=True)
+    shutil.copy(zoo.MANIFEST, package / 'manifest.yaml')
+    before = yaml.safe_load(zoo.MANIFEST.read_text())
+    if item.folder:
+        shutil.copytree(zoo.FOLDER.parents[1] / item.folder, tmp_path / item.folder, ignore=shutil.ignore_patterns('*.safetensors'))
+    monkeypatch.setattr(zoo, 'FOLDER', package)
+    monkeypatch.setattr(zoo, 'MANIFEST', package / 'manifest.yaml')
+    set_calibration(item, Calibration(0.5, 0.25, 9))
+    written = dict(temperature=0.5, threshold=0.25, images=9)
+    for old, new in zip(before, yaml.safe_load(zoo.MANIFEST.read_text()), strict=True):
+        is_own = (old['architecture'], old['tag']) == (item.architecture, item.tag)
+        assert new == ({**old, 'calibration': written} if is_own else old)
+    if item.folder:
+        assert json.loads((tmp_path / item.folder / 'config.json').read_text())['calibration'] == written

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.data import Grocery, open_dataset
 from fgvc_zoo.evaluation import Answers, summarize
 from fgvc_zoo.report import check_report_folder, write_report
@@ -56,11 +57,11 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture
 def report(photos, tmp_path):
     """Writes the report of made-up logits for the six photographs; returns the page and the rows of the predictions."""
-    def write(logits, targets=None, names=None, **record):
+    def write(logits, targets=None, names=None, calibration=Calibration(), **record):
         dataset = open_dataset(f'folder:{photos}', 'test')
         dataset.targets = targets or dataset.targets
         dataset.class_names = names or dataset.class_names
-        answers = Answers(dict(combined=torch.tensor(logits)), torch.tensor(dataset.targets), None)
+        answers = Answers(dict(combined=torch.tensor(logits)), torch.tensor(dataset.targets), None, calibration)
         metrics = summarize(answers, dataset, {})
         result = dict(
             model='wsdan', method='wsdan', backbone='test_resnet', data='photos', split='test', input_size=64, metrics=metrics,
@@ -86,6 +87,15 @@ def test_the_predictions_are_those_of_the_metrics(report):
     for row, logits in zip(rows, LOGITS, strict=True):
         exps = [2.718281828459045 ** value for value in logits]
         assert float(row['probability']) == pytest.approx(max(exps) / sum(exps), abs=1e-6)
+
+
+def test_a_calibrated_page_shows_the_figures_of_its_own_probabilities(report):
+    page, rows, metrics = report(LOGITS, calibration=Calibration(0.5, 0.0, 9))
+    for key in ('ece', 'nll'):
+        assert f'{metrics[key]:.3f}' != f"{metrics['calibrated'][key]:.3f}"
+        assert f"{metrics['calibrated'][key]:.3f}" in page.text and f'{metrics[key]:.3f}' not in page.text
+    exps = [2.718281828459045 ** (value / 0.5) for value in LOGITS[0]]
+    assert float(rows[0]['probability']) == pytest.approx(exps[0] / sum(exps), abs=1e-6)
 
 
 def test_the_page_shows_the_figures_and_the_pairs(report):

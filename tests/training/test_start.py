@@ -212,6 +212,22 @@ def test_photographs_held_back_calibrate_the_model(photos, tmp_path, splits):
     assert found.temperature == pytest.approx(expected.temperature, rel=1e-2)
 
 
+def test_a_run_that_goes_on_keeps_its_calibration(photos, tmp_path, monkeypatch):
+    """It ended after the last epoch was saved, and before the model was written."""
+    splits = dict(epochs=1, train_split='fit', eval_split='holdout')
+
+    def cut(*_):
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Run, '_export', cut)
+        with pytest.raises(Cut):
+            train(config(photos, tmp_path / 'run', **splits))
+    cut_short = load_model(str(train(config(photos, tmp_path / 'run', resume=True, **splits))))
+    whole = load_model(str(train(config(photos, tmp_path / 'whole', **splits))))
+    assert calibration_of(cut_short) == calibration_of(whole) != Calibration()
+
+
 @pytest.mark.parametrize('split', [None, 'test'])
 def test_the_best_epoch_is_never_chosen_on_the_test_split(photos, tmp_path, split):
     with pytest.raises(UserError, match="never on 'test'"):
