@@ -13,7 +13,7 @@ from fgvc_zoo._errors import UserError, check_range, first_line, nearest
 from fgvc_zoo.calibration import calibration_of
 from fgvc_zoo.data import load_batches, match_classes
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
-from fgvc_zoo.models import Explanation
+from fgvc_zoo.models import CONTRAST_MAPS, Explanation
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Prediction:
         error: Why the file could not be read, in one sentence; None if it could.
         view: The normalised input (1, 3, S, S); None unless `predict` was called with `explain=True`.
         explanation: The attention maps and boxes of the view; None unless `explain=True` and the model has `explain`.
+        looks: The most probable classes after each part of the inference, with their probabilities, as `names` and `probabilities` are
+            for the whole: by the part's name, in order. Empty for models with a single forward pass, and unless `explain=True`.
         unknown: Whether the photograph probably shows none of the classes. False for a model without
             calibration, and if only some classes come into question.
     """
@@ -37,6 +39,7 @@ class Prediction:
     error: str | None = None
     view: Tensor | None = None
     explanation: Explanation | None = None
+    looks: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     unknown: bool = False
 
 
@@ -104,14 +107,21 @@ def _answers(
     else:
         logits = model(images)
     calibration, every_class = calibration_of(model), len(chosen) == logits.shape[1]
-    values, indices = calibration.probabilities(logits if every_class else logits[:, chosen]).topk(min(top, len(chosen)), dim=1)
-    unknown = calibration.unknown(logits) & every_class
-    rows = zip(paths, values.tolist(), indices.tolist(), unknown.tolist(), strict=True)
-    for row, (path, probabilities, best, is_unknown) in enumerate(rows):
-        count = sum(probability >= min_probability for probability in probabilities)  # they fall
+
+    def best_classes(logits: Tensor) -> list[list[tuple[str, float]]]:
+        values, indices = calibration.probabilities(logits if every_class else logits[:, chosen]).topk(min(top, len(chosen)), dim=1)
+        return [
+            [(names[index], value) for index, value in zip(best, row, strict=True) if value >= min_probability]
+            for best, row in zip(indices.tolist(), values.tolist(), strict=True)]
+
+    unknown = (calibration.unknown(logits) & every_class).tolist()
+    every_name = class_names(model)
+    looks = {name: best_classes(part) for name, part in explanation.looks.items()} if explanation is not None else {}
+    for row, (path, best) in enumerate(zip(paths, best_classes(logits), strict=True)):
         yield Prediction(
-            path, [names[index] for index in best[:count]], probabilities[:count], view=images[row:row + 1] if explain else None,
-            explanation=_of_image(explanation, row), unknown=is_unknown)
+            path, [name for name, _ in best], [value for _, value in best], view=images[row:row + 1] if explain else None,
+            explanation=_of_image(explanation, row, every_name, logits[row]), looks={name: part[row] for name, part in looks.items()},
+            unknown=unknown[row])
 
 
 def check_input_size(model: TimmModel, size: int) -> None:
@@ -144,7 +154,13 @@ def find_classes(known: list[str], names: Sequence[str]) -> list[int]:
     return indices
 
 
-def _of_image(explanation: Explanation | None, row: int) -> Explanation | None:
+def _of_image(explanation: Explanation | None, row: int, names: list[str], logits: Tensor) -> Explanation | None:
+    """The explanation of one image, with the names of its most probable classes. Names of all classes, logits (num_classes,)."""
     if explanation is None:
         return None
-    return explanation._replace(maps=explanation.maps[row:row + 1], boxes=explanation.boxes[row:row + 1])
+    first_two = logits.topk(min(2, len(names))).indices.tolist()
+    ranks = {title: names[index] for title, index in zip(CONTRAST_MAPS, first_two, strict=False)}
+    return explanation._replace(
+        maps=explanation.maps[row:row + 1], boxes=explanation.boxes[row:row + 1],
+        map_names=[f'for {ranks[name]}' if name in ranks else name for name in explanation.map_names],
+        looks={name: part[row:row + 1] for name, part in explanation.looks.items()})

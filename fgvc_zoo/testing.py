@@ -176,6 +176,8 @@ class MethodContract:
         assert (maps >= 0).all() and maps.isfinite().all()
         assert (boxes >= 0).all() and (boxes <= 1).all() and (boxes[..., 2:] > boxes[..., :2]).all()
         assert not maps.requires_grad
+        for look in explanation.looks.values():
+            assert look.shape == (2, 5) and look.isfinite().all() and not look.requires_grad
 
     def test_parts_belong_to_the_prediction(self, images: Tensor) -> None:
         model = self.make()

@@ -188,11 +188,9 @@ class _Report:
 
 
 def _draw(answer: Prediction, path: Path, cfg: dict[str, object]) -> None:
-    from fgvc_zoo.explain import draw_prediction
+    from fgvc_zoo.explain import draw_prediction, write_new
 
-    picture = draw_prediction(answer, cfg)
-    with open(path, 'xb') as file:  # another program may have made a file of this name meanwhile
-        picture.save(file, 'PNG')
+    write_new(draw_prediction(answer, cfg), path)
 
 
 def _names(words: list[str], known: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / 'README.md').read_text(encoding='utf-8')
+EXPLAIN = (ROOT / 'docs' / 'explain.md').read_text(encoding='utf-8')
 BENCHMARKS = (ROOT / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
 
 
@@ -21,7 +22,7 @@ def test_tables_are_drawn_from_the_files():
     run('benchmarks/accuracy/tables.py', '--check')
 
 
-@pytest.mark.parametrize('code', re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL))
+@pytest.mark.parametrize('code', re.findall(r'```python\n(.*?)```', TEXT + EXPLAIN, re.DOTALL))
 def test_python_runs_as_it_stands(code):
     run('-c', code)
 
@@ -29,6 +30,13 @@ def test_python_runs_as_it_stands(code):
 @pytest.mark.parametrize('path', re.findall(r'\]\((?!http)([^)#]+)\)', TEXT))
 def test_files_that_are_linked_exist(path):
     assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(('page', 'path'), [
+    (page, path) for page in sorted((ROOT / 'docs').rglob('*.md'))
+    for path in re.findall(r'\]\((?!http)([^)#]+)\)', page.read_text(encoding='utf-8'))], ids=str)
+def test_files_that_the_documentation_links_exist(page, path):
+    assert (page.parent / path).exists()
 
 
 @pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:results|accuracy|speed)/[^`]*)`', BENCHMARKS))))

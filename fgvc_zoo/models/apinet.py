@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fgvc_zoo.layers import half_maximum_boxes
-from fgvc_zoo.models.base import Explanation, FineGrainedModel, Paper
+from fgvc_zoo.models.base import CONTRAST_MAPS, Explanation, FineGrainedModel, Paper
 from fgvc_zoo.models.registry import Variant, register_method
 
 
@@ -59,18 +59,46 @@ class APINet(FineGrainedModel):
     @torch.no_grad()
     def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
         """Logits; the class activation map of the predicted class, where positive, and the box where it is at least
-        half of its maximum.
+        half of its maximum; what speaks for the best class against the second one, and for the second against the best (see `contrast`).
 
         Raises:
             UserError: The model has no classes.
         """
         features = self.forward_features(x)
         embedded = self.embed(features)
-        weights = self.favoured_weights(embedded)
-        activation = (weights[:, :, None, None] * features.float()).sum(1, keepdim=True).relu()
+        maps = (self.favoured_weights(embedded)[:, :, None, None] * features.float()).sum(1, keepdim=True).relu()
         names = ['class activation']
-        boxes = half_maximum_boxes(activation, x.shape[2], x.shape[3])
-        return self.classifier(self.drop(embedded)), Explanation(activation, boxes, names, names)
+        boxes = half_maximum_boxes(maps, x.shape[2], x.shape[3])
+        logits = self.classifier(self.drop(embedded))
+        if self.num_classes > 1:
+            best = logits.topk(2).indices
+            maps = torch.cat([maps, self._contrast(features, best[:, 0], best[:, 1])], 1)
+            names += CONTRAST_MAPS
+        return logits, Explanation(maps, boxes, names, names[:1])
+
+    @torch.jit.ignore
+    @torch.no_grad()
+    def contrast(self, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """What tells two classes apart in an image, with the class activation maps of both.
+
+        Args:
+            x: Images (B, in_chans, H, W), normalised.
+            first: A class index of each image (B,).
+            second: Another (B,).
+
+        Returns:
+            (B, 2, h, w) float32, >= 0: what each position adds to the first class's logit beyond the second's, and the reverse. With
+            'avg', the mean over positions of the first map minus the second is the difference of the logits, up to that of the biases.
+
+        Raises:
+            UserError: The model has no classes.
+        """
+        return self._contrast(self.forward_features(x), first, second)
+
+    def _contrast(self, features: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        weight = self.class_weights()
+        difference = ((weight[first] - weight[second])[:, :, None, None] * features.float()).sum(1)
+        return torch.stack([difference.relu(), (-difference).relu()], 1)
 
 
 register_method(

@@ -4,7 +4,8 @@ A method is a subclass of `FineGrainedModel`: it states its own arguments, adds 
 turns the backbone's map into the classifier's input. All that timm, the Hub and transformers ask of a model is here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ from fgvc_zoo.models.backbone import Backbone
 
 # entries of timm's pretrained_cfg that are true of one trained classifier only
 TRAINED_HEAD = ('label_names', 'label_descriptions', 'tag', 'license', 'description')
+
+# names of maps of what tells the most probable class and the next one apart; a prediction has the names of the classes in their place
+CONTRAST_MAPS = ('for the first class', 'for the second class')
 
 
 class Paper(NamedTuple):
@@ -38,14 +42,18 @@ class Explanation(NamedTuple):
     """What a model attended to.
 
     Attributes:
-        maps: Attention maps (B, M, h, w), float32, >= 0; `map_names` are M names.
+        maps: Attention maps (B, M, h, w), float32, >= 0; `map_names` are M names. The first is the whole attention, the others, if any,
+            are its parts.
         boxes: Attended regions (B, K, 4), float32, xyxy in unit coordinates; `box_names` are K names.
+        looks: What each part of the inference predicts alone, logits or log probabilities (B, num_classes), by name and in order; empty
+            for a single forward pass.
     """
 
     maps: Tensor
     boxes: Tensor
     map_names: list[str]
     box_names: list[str]
+    looks: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Passes(NamedTuple):
@@ -304,6 +312,17 @@ class FineGrainedModel(nn.Module):
         return self(x), Explanation(maps, boxes, ['response'], ['response'])
 
     @torch.jit.ignore
+    def class_weights(self) -> Tensor:
+        """The classifier's weights, (num_classes, head_hidden_size) float32.
+
+        Raises:
+            UserError: The model has no classes.
+        """
+        if not isinstance(self.classifier, nn.Linear):
+            raise UserError(f'explaining {type(self).__name__} needs its classifier, and this model has no classes')
+        return self.classifier.weight.float()
+
+    @torch.jit.ignore
     def favoured_weights(self, embedded: Tensor) -> Tensor:
         """The classifier's weights for class activation maps (Zhou et al., arXiv 1512.04150).
 
@@ -313,9 +332,7 @@ class FineGrainedModel(nn.Module):
         Raises:
             UserError: The model has no classes.
         """
-        if not isinstance(self.classifier, nn.Linear):
-            raise UserError(f'explaining {type(self).__name__} needs its classifier, and this model has no classes')
-        weight = self.classifier.weight.float()
+        weight = self.class_weights()
         return (weight - weight.mean(0))[self.classifier(embedded).argmax(1)]
 
     @torch.jit.ignore

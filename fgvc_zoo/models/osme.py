@@ -123,7 +123,8 @@ class OSME(FineGrainedModel):
     @torch.jit.ignore
     @torch.no_grad()
     def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """Logits; what each branch contributes to the predicted class at each position, and the boxes of at least half of that.
+        """Logits; what all branches and each one contribute to the predicted class at each position, and the boxes of at least half
+        of each branch's; the predictions of each branch alone.
 
         With the excitations held, a branch's share of a logit is a sum over positions: of m_p * U weighted by channel, or
         with 'max' of the entries that have their maximum there. A map is that share at each position, where positive: a
@@ -136,10 +137,11 @@ class OSME(FineGrainedModel):
         branches, excitations = self.branch_features(features)
         favoured = self.favoured_weights(branches.sum(1))
         shares = self._shares(features, excitations, favoured)
-        maps = shares.relu().unflatten(2, features.shape[2:])
+        maps = torch.cat([shares.sum(1, keepdim=True), shares], 1).relu().unflatten(2, features.shape[2:])
         names = [f'excitation {index + 1}' for index in range(self.num_attentions)]
-        explanation = Explanation(maps, half_maximum_boxes(maps, x.shape[2], x.shape[3]), names, names)
-        return self.classifier(self.drop(branches.sum(1))), explanation
+        looks = dict(zip(names, self.branch_logits(branches).unbind(1), strict=True))
+        boxes = half_maximum_boxes(maps[:, 1:], x.shape[2], x.shape[3])
+        return self.classifier(self.drop(branches.sum(1))), Explanation(maps, boxes, ['class activation', *names], names, looks)
 
     def _shares(self, features: Tensor, excitations: Tensor, favoured: Tensor) -> Tensor:
         """What each position adds to a weighted sum (B, width) of a branch's vector: (B, P, h * w) float32."""

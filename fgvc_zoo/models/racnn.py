@@ -197,16 +197,20 @@ class RACNN(FineGrainedModel):
     @torch.jit.ignore
     @torch.no_grad()
     def forward_explained(self, x: Tensor) -> tuple[Tensor, Explanation]:
-        """Logits; where each scale's map responds (mean magnitude over channels), in the image; the finer scales' boxes."""
+        """Logits; where the scales respond together and each alone (mean magnitude over channels), in the image; the finer scales' boxes;
+        the predictions of each scale alone. The map of all scales is the mean of theirs, each relative to its maximum."""
         maps, _, regions = self.forward_scales(x)
-        logits = self.combine([self.embed(features) for features in maps])
+        descriptors = [self.embed(features) for features in maps]
         height, width = 4 * maps[0].shape[2], 4 * maps[0].shape[3]  # finer than the map: regions are parts of it
         whole = torch.full_like(regions[0], 0.5)
-        responses = [paste_maps(response_map(features), region, height, width)
-                     for features, region in zip(maps, [whole, *regions], strict=True)]
+        responses = torch.stack([paste_maps(response_map(features), region, height, width)
+                                 for features, region in zip(maps, [whole, *regions], strict=True)], 1)
+        together = (responses / responses.amax((2, 3), keepdim=True).clamp(min=1e-12)).mean(1, keepdim=True)
         boxes = torch.stack([square_boxes(region) for region in regions], 1).float()
         names = [f'scale {index + 1}' for index in range(self.num_scales)]
-        return logits, Explanation(torch.stack(responses, 1), boxes, names, names[1:])
+        looks = dict(zip(names, self.classify(descriptors), strict=True))
+        explanation = Explanation(torch.cat([together, responses], 1), boxes, ['all scales', *names], names[1:], looks)
+        return self.combine(descriptors), explanation
 
     @torch.jit.ignore
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -150,7 +150,8 @@ class TwoPassModel(FineGrainedModel):
         """`forward` in eval mode and `explain`, from the passes of the inference."""
         if self.refine:
             raw, refined, boxes = self.two_passes(x)
-            return mean_prediction([raw.logits, refined]), self._explanation(raw.attention, boxes)
+            explanation = self._explanation(raw.attention, boxes)
+            return mean_prediction([raw.logits, refined]), explanation._replace(looks={'whole image': raw.logits, 'object': refined})
         raw = self.forward_parts(self.view(x))
         return raw.logits, self._explanation(raw.attention, self.object_box(raw.attention, x.shape[2], x.shape[3]))
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import NamedTuple
 
 from PIL import Image
 
+from fgvc_zoo._pages import source_of
 from fgvc_zoo.data import ImageDataset
 
 SIDE = 240  # of a thumbnail, in pixels
-_QUALITY = 80
 
 
 class Photo(NamedTuple):
@@ -37,7 +35,4 @@ def photo_of(dataset: ImageDataset, index: int) -> Photo:
     """
     picture = dataset.load(index)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
-    file = io.BytesIO()
-    picture.save(file, 'JPEG', quality=_QUALITY, optimize=True)
-    source = f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}'
-    return Photo(source, *picture.size, dataset.keys[index])
+    return Photo(source_of(picture), *picture.size, dataset.keys[index])

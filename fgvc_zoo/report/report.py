@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 from torch import Tensor
 
-from fgvc_zoo._errors import UserError, plain
 from fgvc_zoo._files import atomic_write, check_folder, write_text
+from fgvc_zoo._pages import check_page, render
 from fgvc_zoo.data import ImageDataset
 from fgvc_zoo.evaluation import BINS, Answers, confusions, parts_of
 from fgvc_zoo.report.labels import suspect_labels
@@ -22,7 +21,6 @@ from fgvc_zoo.report.pictures import Photo, photo_of
 PAGE = 'report.html'
 PREDICTIONS = 'predictions.csv'
 COLUMNS = ('path', 'true', 'predicted', 'probability')
-_GENERATOR = '<meta name="generator" content="fgvc-zoo">'
 _MATRIX_CLASSES = 40  # as many rows and columns as are legible at 1200 pixels
 _PAIRS = 12
 _SUSPECTS = 24
@@ -58,10 +56,8 @@ def check_report_folder(folder: Path) -> None:
         UserError: They cannot, or one of them exists and is no file of a report.
     """
     check_folder(folder)
-    for name, mark in ((PAGE, _GENERATOR), (PREDICTIONS, ','.join(COLUMNS))):
-        path = folder / name
-        if path.exists() and not (path.is_file() and mark in path.read_text(encoding='utf-8', errors='replace')[:2000]):
-            raise UserError(f"'{path}' exists and is no file of a report, so it is not overwritten: choose another folder")
+    check_page(folder / PAGE)
+    check_page(folder / PREDICTIONS, ','.join(COLUMNS))
 
 
 def write_report(folder: Path, record: dict[str, Any], answers: Answers, dataset: ImageDataset) -> Path:
@@ -86,8 +82,9 @@ def write_report(folder: Path, record: dict[str, Any], answers: Answers, dataset
     names = dataset.class_names
     curve = coverage(confidence, predicted == targets)
     metrics = record['metrics']
-    page = _render(
-        record=record, metrics=metrics, shown=metrics.get('calibrated', metrics),  # ece and nll of the probabilities on the page
+    page = render(
+        Path(__file__).parent, 'page.html.jinja', record=record, metrics=metrics,
+        shown=metrics.get('calibrated', metrics),  # ece and nll of the probabilities on the page
         images=len(targets), parts=parts_of(metrics), names=names, bins_total=BINS,
         matrix=_matrix(targets, predicted, pairs), classes=class_rows(targets, pairs),
         pairs=[_example(pair, probabilities, predicted, targets, dataset) for pair in pairs[:_PAIRS]],
@@ -133,15 +130,6 @@ def _thinned(x: Tensor, y: Tensor) -> list[tuple[float, float]]:
     """Points of a curve, evenly spaced in their number where there are more than a chart needs; the first and the last are kept."""
     places = torch.linspace(0, len(x) - 1, min(len(x), _CURVE_POINTS)).round().long().unique()
     return list(zip(x[places].tolist(), y[places].tolist(), strict=True))
-
-
-def _render(**values: Any) -> str:
-    """Render `page.html.jinja`. Every text is escaped, as `plain` and as HTML: names of classes and files come from outside."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-        finalize=lambda value: plain(value) if type(value) is str else value)  # what a macro renders is of a class of its own
-    return environment.get_template('page.html.jinja').render(generator=_GENERATOR, **values)
 
 
 def _write_predictions(path: Path, dataset: ImageDataset, targets: Tensor, predicted: Tensor, confidence: Tensor) -> None:

@@ -79,12 +79,13 @@ def test_map_is_what_each_position_says_for_the_predicted_class(images):
     contribution = (gradient * leaf).sum(1).detach() * leaf[0, 0].numel()
     torch.testing.assert_close(contribution.mean((1, 2)), favour.detach())
     explanation = model.explain(images)
-    assert explanation.maps.shape == (3, 1, *features.shape[2:])
-    assert (explanation.maps > 0).flatten(1).any(1).all()
+    assert explanation.maps.shape == (3, 3, *features.shape[2:])
+    assert (explanation.maps[:, 0] > 0).flatten(1).any(1).all()
     torch.testing.assert_close(explanation.maps[:, 0], contribution.relu(), rtol=1e-4, atol=1e-5)
     box = attention_box(contribution.relu(), torch.tensor(0.5), 0.0, 64, 96)
     torch.testing.assert_close(explanation.boxes[:, 0], box, rtol=0, atol=1e-4)
-    assert explanation.map_names == explanation.box_names == ['class activation']
+    assert explanation.map_names == ['class activation', 'for the first class', 'for the second class']
+    assert explanation.box_names == ['class activation']
 
 
 def test_the_map_finds_the_spot_that_decides():
@@ -97,9 +98,23 @@ def test_the_map_finds_the_spot_that_decides():
         model.classifier.bias.zero_()
     model.forward_features = lambda x: spot
     explanation = model.explain(torch.zeros(1, 3, 64, 64))
-    assert explanation.maps[0, 0, 1, 2] > 0 and (explanation.maps > 0).sum() == 1 and (explanation.maps >= 0).all()
+    assert explanation.maps[0, 0, 1, 2] > 0 and (explanation.maps[0, 0] > 0).sum() == 1 and (explanation.maps >= 0).all()
     left, top, right, bottom = explanation.boxes[0, 0].tolist()
     assert left < 0.625 < right and top < 0.375 < bottom and (right - left) * (bottom - top) < 0.2
+
+
+def test_the_contrast_adds_up_to_the_difference_of_the_logits(images):
+    model = make()
+    with torch.no_grad():
+        model.classifier.bias.zero_()
+        logits = model(images)
+    best = logits.topk(2).indices
+    contrast = model.contrast(images, best[:, 0], best[:, 1])
+    difference = contrast[:, 0] - contrast[:, 1]
+    torch.testing.assert_close(difference.mean((1, 2)), logits.gather(1, best[:, :1])[:, 0] - logits.gather(1, best[:, 1:])[:, 0])
+    assert (contrast >= 0).all() and not (contrast[:, 0] * contrast[:, 1]).any()
+    torch.testing.assert_close(model.explain(images).maps[:, 1:], contrast)
+    torch.testing.assert_close(model.contrast(images, best[:, 1], best[:, 0]), contrast.flip(1))
 
 
 def test_explain_without_a_classifier_says_so(images):

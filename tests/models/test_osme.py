@@ -99,8 +99,11 @@ def test_maps_are_contributions_to_the_predicted_class(images, branch_pool):
     cells = contribution[0, 0].numel() if branch_pool == 'avg' else 1
     explanation = model.explain(images)
     assert (explanation.maps > 0).any()
-    torch.testing.assert_close(explanation.maps, cells * contribution.relu(), rtol=1e-4, atol=1e-5)
-    assert explanation.map_names == explanation.box_names == ['excitation 1', 'excitation 2']
+    together = contribution.sum(1, keepdim=True)
+    torch.testing.assert_close(explanation.maps, cells * torch.cat([together, contribution], 1).relu(), rtol=1e-4, atol=1e-5)
+    assert explanation.map_names == ['class activation', *explanation.box_names]
+    assert explanation.box_names == list(explanation.looks) == ['excitation 1', 'excitation 2']
+    torch.testing.assert_close([*explanation.looks.values()], [*model.forward_passes(images).parts.values()])
     for p in range(2):
         box = attention_box(contribution[:, p].relu(), torch.tensor(0.5), 0.0, 64, 96)
         torch.testing.assert_close(explanation.boxes[:, p], box, rtol=0, atol=1e-4)

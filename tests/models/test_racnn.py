@@ -223,7 +223,11 @@ def test_impossible_choices_are_named(args, words):
 def test_explanation_lies_in_the_image(images):
     model = make()
     found, explanation = model.forward_parts(images), model.explain(images)
-    assert explanation.map_names == ['scale 1', 'scale 2', 'scale 3'] and explanation.box_names == ['scale 2', 'scale 3']
+    assert explanation.map_names == ['all scales', 'scale 1', 'scale 2', 'scale 3'] and explanation.box_names == ['scale 2', 'scale 3']
+    assert list(explanation.looks) == explanation.map_names[1:]
+    torch.testing.assert_close([*explanation.looks.values()], [logits.detach() for logits in found.logits])
+    scales = explanation.maps[:, 1:]
+    torch.testing.assert_close(explanation.maps[:, 0], (scales / scales.amax((2, 3), keepdim=True)).mean(1))
     torch.testing.assert_close(explanation.boxes, found.boxes.detach())
     height, width = explanation.maps.shape[2:]
     x, y = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
@@ -233,7 +237,7 @@ def test_explanation_lies_in_the_image(images):
             margin = 0.5 * max(right - left, bottom - top)  # bilinear interpolation fades out over half a cell of a small map
             outside_x = (x < left - margin) | (x > right + margin)
             outside_y = (y < top - margin) | (y > bottom + margin)
-            values = explanation.maps[index, scale + 1]
+            values = explanation.maps[index, scale + 2]
             assert not values[:, outside_x].any() and not values[outside_y].any()
             inside = values[(y > top) & (y < bottom)][:, (x > left) & (x < right)]
             assert (inside > 0).all()

@@ -47,8 +47,12 @@ def test_a_sharp_second_pass_cuts_the_object_from_the_large_image(method):
     logits, explanation = model.forward_explained(images)
     torch.testing.assert_close(logits, passes.combined)
     torch.testing.assert_close(explanation.boxes[:, 0], passes.boxes)
+    assert list(explanation.looks) == ['whole image', 'object']
+    torch.testing.assert_close([*explanation.looks.values()], [*passes.parts.values()])
     torch.testing.assert_close(model.explain(images).maps, explanation.maps)
     model.refine = False
     torch.testing.assert_close(model(images), passes.parts['raw'])
-    torch.testing.assert_close(model.forward_explained(images)[0], passes.parts['raw'])
+    logits, explanation = model.forward_explained(images)
+    torch.testing.assert_close(logits, passes.parts['raw'])
+    assert not explanation.looks
     assert (passes.boxes != torch.tensor([0.0, 0, 1, 1])).any()  # else the second pass shows nothing new

@@ -2,12 +2,12 @@
 
 import base64
 import csv
-import html.parser
 import io
 import re
 
 import pytest
 import torch
+from page_reader import Page
 from PIL import Image
 
 from fgvc_zoo._errors import UserError
@@ -16,42 +16,6 @@ from fgvc_zoo.data import Grocery, open_dataset
 from fgvc_zoo.evaluation import Answers, summarize
 from fgvc_zoo.report import check_report_folder, write_report
 from fgvc_zoo.report.pictures import SIDE, photo_of
-
-VOID = ('meta', 'img', 'br')
-
-
-class Page(html.parser.HTMLParser):
-    """The elements, texts and attributes of a page. Fails on elements that are not closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.texts, self._all, self.images, self.attributes, self.tags, self._open = [], [], [], [], [], []
-        self.feed(text)
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag == 'img':
-            self.images.append(dict(attrs))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        self._all.append(data)
-        if data.strip():
-            self.texts.append(' '.join(data.split()))
-
-    @property
-    def text(self):
-        return ' '.join(''.join(self._all).split())
 
 
 @pytest.fixture
@@ -186,7 +150,7 @@ def test_a_file_that_is_no_report_is_kept(tmp_path, report):
         folder = tmp_path / name.replace('.', '_')
         folder.mkdir()
         (folder / name).write_text('mine')
-        with pytest.raises(UserError, match='is no file of a report'):
+        with pytest.raises(UserError, match='was not written by fgvc-zoo'):
             check_report_folder(folder)
     (tmp_path / 'file').write_text('x')
     with pytest.raises(UserError, match='nothing can be written to'):
