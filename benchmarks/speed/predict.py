@@ -6,7 +6,8 @@ The plain loop does what timm's inference.py does, whose script is not in timm's
 data config, `model(images)`, softmax and topk in inference mode, and a CSV at the end. Both run in processes of their own, in turns, with
 the same model, photographs, batch size, workers and threads. A rate is of the whole process less a run with one batch, so that imports and
 loading do not count; the whole times are given too. The memory is the largest proportional size (PSS) of all processes together, read from
-/proc (Linux only). Photographs are links to the first ones of the folder, repeated.
+/proc (Linux only). glibc's settings (MALLOC_...) are passed on to both and written to the file. Photographs are links to the first ones of
+the folder, repeated.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ def main() -> None:
         seconds={name: round(statistics.median(values), 2) for name, values in whole.items()},
         seconds_with_one_batch={name: round(statistics.median(values), 2) for name, values in started.items()},
         peak_megabytes_of_all_processes={str(count): value for count, value in memory.items()},
+        environment={key: value for key, value in os.environ.items() if key.startswith('MALLOC_')},  # of glibc's allocator
         cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version())
     print(table)
     if options.json:
