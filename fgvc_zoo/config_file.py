@@ -14,6 +14,7 @@ from fgvc_zoo._errors import UserError, nearest, plain
 from fgvc_zoo.calibration import read_calibration
 from fgvc_zoo.data.transforms import CROP_MODES, INTERPOLATIONS
 
+FORMAT = 1  # of model folders and exported files; 2 will be the first that this version cannot read
 MAX_INPUT_SIZE = 4096
 # where weights would come from; a finished model has its own beside it
 _SOURCES = ('url', 'file', 'checkpoint_path', 'state_dict', 'hf_hub_filename')
@@ -31,7 +32,7 @@ def read_config(path: Path) -> dict[str, Any]:
         Its content, without what would make timm load other weights.
 
     Raises:
-        UserError: It is not JSON, or a key is missing or has a wrong type or value; the key is named.
+        UserError: It is not JSON, or a key is missing or has a wrong type or value; the key is named. A newer version wrote it.
 
     Warns:
         UserWarning: It names other weights. They are ignored.
@@ -42,6 +43,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' cannot be read as JSON: {error}") from error
     check = _Checker(path)
     check(isinstance(config, dict), 'it', 'must be an object with the keys architecture, num_classes, ...')
+    check_format(path, config.get('format', FORMAT))
     if 'pretrained_cfg' not in config:  # timm's older form has everything in one object
         keys = ('architecture', 'num_features', 'model_args')
         config = {**{key: config[key] for key in keys if key in config},
@@ -60,6 +62,19 @@ def read_config(path: Path) -> dict[str, Any]:
         warnings.warn(f"'{path}' names other weights ({', '.join(dropped)}); they are ignored, since the model's own are beside it",
                       UserWarning, stacklevel=2)
     return config
+
+
+def check_format(path: Path, found: Any) -> None:
+    """Check the format's version of a model folder or an exported file.
+
+    Raises:
+        UserError: It is no whole number, or newer than `FORMAT`.
+    """
+    if not _is_integer(found) or found < 1:
+        raise UserError(f"'{path}' has the format {found!r}, which is no version of fgvc-zoo's model files")
+    if found > FORMAT:
+        raise UserError(f"'{path}' has format {found}, and this version of fgvc-zoo reads up to format {FORMAT}: "
+                        'pip install --upgrade fgvc-zoo')
 
 
 class _Checker:

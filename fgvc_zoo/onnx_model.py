@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo.calibration import read_calibration
+from fgvc_zoo.config_file import FORMAT, check_format
 from fgvc_zoo.models import Explanation
 
 METADATA = 'fgvc_zoo'  # the entry of the file's metadata, JSON
@@ -66,7 +67,7 @@ def open_onnx(path: Path) -> OnnxModel:
     """Open a file of `fgvc-zoo export`.
 
     Raises:
-        UserError: There is no such file, ONNX Runtime is not installed, or the file is of another kind.
+        UserError: There is no such file, ONNX Runtime is not installed, or the file is of another kind or of a newer version.
     """
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
@@ -81,7 +82,10 @@ def open_onnx(path: Path) -> OnnxModel:
         raise UserError(f"'{path}' cannot be read as an ONNX file: {first_line(error)}") from error
     try:
         facts = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+        check_format(path, facts.get('format', FORMAT))
         kind = ExplainingOnnxModel if facts['map_names'] else OnnxModel
         return kind(session, facts)
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' was not written by 'fgvc-zoo export': its metadata have no class names and preprocessing") from error

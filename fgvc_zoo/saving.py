@@ -13,6 +13,7 @@ from timm.models._hub import save_config_for_hf
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import atomic_write, cpu_state_dict, json_text, write_json, write_weights
 from fgvc_zoo.calibration import Calibration, calibration_of
+from fgvc_zoo.config_file import FORMAT
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.models.base import TRAINED_HEAD
 
@@ -54,6 +55,7 @@ def save_config(model: TimmModel, path: Path, label_names: Sequence[str] | None 
     def write(part: Path) -> None:
         save_config_for_hf(model, str(part), model_config=named, model_args=portable_args(model._model_args))
         config = json.loads(part.read_text(encoding='utf-8'))
+        config['format'] = FORMAT
         config['model_args'] = portable_args(config['model_args'])  # timm adds num_classes by itself
         cfg = config['pretrained_cfg']
         if len(cfg.get('label_names') or ()) not in (0, model.num_classes):
