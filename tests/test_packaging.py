@@ -1,6 +1,6 @@
 """What is built is what should be: the wheel runs elsewhere, with its checkpoints and without the repository."""
 
-import os
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -10,61 +10,67 @@ from pathlib import Path
 
 import pytest
 
-from fgvc_zoo.checkpoints import load_manifest
-
 ROOT = Path(__file__).parents[1]
+
+spec = importlib.util.spec_from_file_location('release', ROOT / 'hub' / 'release.py')
+release = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(release)
 
 
 @pytest.fixture(scope='module')
 def dist(tmp_path_factory):
-    """The folder with the wheel and the sdist, built from a copy so that the tree stays clean; the wheel is built from the sdist."""
+    """The wheel and the sdist, built from a copy so that the tree stays clean."""
     folder = tmp_path_factory.mktemp('dist')
-    copy = folder / 'tree'
     ignore = shutil.ignore_patterns('.git', 'runs', 'build', 'dist', '*.egg-info', '__pycache__', '.venv', '.*_cache')
-    shutil.copytree(ROOT, copy, ignore=ignore)
-    subprocess.run(
-        [sys.executable, '-m', 'build', '-q', '--no-isolation', '--outdir', str(folder), str(copy)], check=True, timeout=280)
-    return folder
+    return release.build(shutil.copytree(ROOT, folder / 'tree', ignore=ignore), folder, isolated=False)
 
 
-def test_wheel_holds_the_package_and_nothing_else(dist):
-    wheel, = dist.glob('*.whl')
+def test_wheel_holds_the_package_and_nothing_else(dist, tmp_path):
+    wheel, _ = dist
+    release.check_wheel(wheel, ROOT)
     with zipfile.ZipFile(wheel) as content:
         names = content.namelist()
-    tops = {name.split('/')[0] for name in names}
-    assert tops == {'fgvc_zoo', 'fgvc_zoo_cli', next(top for top in tops if top.endswith('.dist-info'))}
-    source = {path.relative_to(ROOT).as_posix() for package in ('fgvc_zoo', 'fgvc_zoo_cli') for path in (ROOT / package).rglob('*')
-              if path.is_file() and '__pycache__' not in path.parts}
-    assert source == {name for name in names if name.startswith(('fgvc_zoo/', 'fgvc_zoo_cli/'))}
-    assert {'fgvc_zoo/py.typed', 'fgvc_zoo/checkpoints/manifest.yaml', 'fgvc_zoo/recipes/wsdan.yaml'} <= source
-    assert wheel.stat().st_size < 90e6  # the Python Package Index takes 100
+    assert {'fgvc_zoo/py.typed', 'fgvc_zoo/checkpoints/manifest.yaml', 'fgvc_zoo/recipes/wsdan.yaml'} <= set(names)
+    more = Path(shutil.copy(wheel, tmp_path))
+    with zipfile.ZipFile(more, 'a') as content:
+        content.writestr('tests/data.bin', b'x')
+    with pytest.raises(SystemExit, match=r"too much in it: \['tests/data.bin'\]"):
+        release.check_wheel(more, ROOT)
+
+
+def test_a_wheel_that_is_too_large_is_refused(dist, monkeypatch):
+    monkeypatch.setattr(release, 'LARGEST', 1e6)
+    with pytest.raises(SystemExit, match='the package index takes 100'):
+        release.check_wheel(dist[0], ROOT)
 
 
 def test_sdist_holds_what_is_needed_to_build_and_test(dist):
-    archive, = dist.glob('*.tar.gz')
-    with tarfile.open(archive) as content:
+    with tarfile.open(dist[1]) as content:
         names = {name.partition('/')[2] for name in content.getnames()}
-    assert {'LICENSE', 'README.md', 'CONTRIBUTING.md', 'setup.cfg', 'pyproject.toml', 'tests/test_packaging.py', 'fgvc_zoo_cli/__main__.py',
-            'examples/LICENSE', 'fgvc_zoo/checkpoints/manifest.yaml'} <= names
+    assert {'LICENSE', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'CITATION.cff', 'setup.cfg', 'pyproject.toml',
+            'tests/test_packaging.py', 'tests/formats/1/wsdan/model.safetensors', 'fgvc_zoo_cli/__main__.py', 'examples/LICENSE',
+            'fgvc_zoo/checkpoints/manifest.yaml'} <= names
     assert not any('__pycache__' in name or name.startswith('runs') for name in names)
 
 
-def test_wheel_runs_elsewhere(dist, tmp_path):
-    """Installed into an empty folder, away from the repository, every checkpoint of the package loads without a network."""
-    wheel, = dist.glob('*.whl')
+def test_wheel_runs_elsewhere(dist, tmp_path, capsys):
+    """Installed into an empty folder, away from the repository, it gives its golden logits and names a bird, without a network."""
+    site, elsewhere = tmp_path / 'site', tmp_path / 'elsewhere'
     subprocess.run(
-        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', str(tmp_path / 'site'), str(wheel)],
+        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', str(site), str(dist[0])],
         check=True, timeout=120)
-    names = [item.name for item in load_manifest() if item.in_package]
-    assert names, 'no checkpoint is in the package'
-    code = (
-        'import sys, timm, torch, fgvc_zoo\n'
-        "assert fgvc_zoo.__file__.startswith(sys.argv[1]), fgvc_zoo.__file__\n"
-        'for name in sys.argv[2:]:\n'
-        '    model = timm.create_model(name, pretrained=True).eval()\n'
-        '    assert name in timm.list_pretrained()\n'
-        '    assert model(torch.zeros(1, *model.pretrained_cfg["input_size"])).shape == (1, model.num_classes)\n')
-    env = dict(os.environ, PYTHONPATH=str(tmp_path / 'site'), HF_HUB_OFFLINE='1')
-    result = subprocess.run(
-        [sys.executable, '-c', code, str(tmp_path / 'site'), *names], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    elsewhere.mkdir()
+    release.try_wheel(Path(sys.executable), elsewhere, site)
+    assert capsys.readouterr().out.count('gives its golden logits') == 6
+    (site / 'fgvc_zoo' / 'checkpoints' / 'wsdan_tf_efficientnet_lite0.cub200.safetensors').unlink()
+    with pytest.raises(SystemExit, match='the wheel fails elsewhere'):
+        release.try_wheel(Path(sys.executable), elsewhere, site)
+
+
+def test_the_version_has_its_section_in_the_changelog():
+    text = (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
+    assert release.version() in text
+    release.check_changelog('# x\n\n## 0.1.0 - 2026-01-02\n', '0.1.0')
+    for wrong in ('## 0.1.0 - unreleased', '## 0.1.01 - 2026-01-02', ''):
+        with pytest.raises(SystemExit, match='no section'):
+            release.check_changelog(wrong, '0.1.0')
