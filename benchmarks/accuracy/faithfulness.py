@@ -1,0 +1,185 @@
+"""Does a prediction depend on the places that a model attends to, and is the object there?
+
+    python benchmarks/accuracy/faithfulness.py --data cub200:PATH --json FILE
+
+For photographs of the test split, drawn by a seed, and each of the five checkpoints:
+
+- Deletion: the cells of the image (14 x 14) are blurred, the most attended first. The mean probability of the class that was predicted for
+  the whole image; lower is better. Insertion: they are taken over into the blurred image, in the same order; higher is better
+  (Petsiuk, Das, Saenko, "RISE", BMVC 2018). The whole inference is measured, before any temperature.
+- Pointing game: the highest place of the map is in the object's true box (Zhang et al., "Top-down Neural Attention by Excitation Backprop",
+  ECCV 2016).
+- Box IoU: the overlap of the true box with the box around at least half of the map's maximum, and with the model's own box.
+
+The model's own attention (the first map of its explanation) stands beside Grad-CAM of the same network's first pass, beside a blob in the
+middle of every photograph, since photographers centre their birds, and beside noise. API-Net's first pass is a backbone with a linear
+classifier, so its row of Grad-CAM is that of a plain network. Intervals are 95 % bootstrap intervals over the photographs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_grad_cam import GradCAM
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms.functional import gaussian_blur
+
+from fgvc_zoo._files import write_json
+from fgvc_zoo._memory import keep_freed_memory
+from fgvc_zoo.comparison import RESAMPLES
+from fgvc_zoo.data import ImageDataset, open_dataset
+from fgvc_zoo.evaluation import box_iou, view_box
+from fgvc_zoo.layers import half_maximum_boxes
+from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
+
+METHODS = ('wsdan', 'wsban', 'apinet', 'osme', 'racnn')
+CELLS = 14  # a side
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # of the cells that are blurred or taken over
+BLUR = 0.06  # standard deviation, of the image's side
+BATCH = 16
+
+
+class FirstPass(nn.Module):
+    """A model's first pass over the whole image: one map, one classifier."""
+
+    def __init__(self, model: TimmModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.forward_head(self.model.forward_features(x))
+
+
+def maps_of(model: TimmModel, images: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Maps (B, h, w) by kind, the predicted classes (B,), the model's own boxes (B, 4)."""
+    logits, explanation = model.forward_explained(images)
+    predicted = logits.argmax(1)
+    with GradCAM(FirstPass(model), [model.backbone]) as cam:
+        grad = torch.from_numpy(cam(images, targets=None))
+    axis = torch.linspace(-1, 1, CELLS)
+    blob = torch.exp(-(axis[:, None] ** 2 + axis**2) / 0.5).expand(len(images), -1, -1)
+    noise = torch.rand(len(images), CELLS, CELLS, generator=generator)
+    own = explanation.maps[:, 0]
+    return {'own attention': own, 'Grad-CAM': grad, 'middle': blob, 'noise': noise}, predicted, explanation.boxes[:, 0]
+
+
+def cell_ranks(maps: Tensor, generator: torch.Generator) -> Tensor:
+    """The rank of each cell (B, CELLS * CELLS), 0 for the most attended; ties in random order.
+
+    Args:
+        maps: (B, h, w).
+        generator: Breaks ties.
+    """
+    scores = F.interpolate(maps[:, None].float(), (CELLS, CELLS), mode='bilinear', align_corners=False, antialias=True).flatten(1)
+    shuffled = torch.rand(scores.shape, generator=generator).argsort(1)
+    order = shuffled.gather(1, scores.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
+    return order.argsort(1)
+
+
+@torch.inference_mode()
+def curves(model: nn.Module, image: Tensor, ranks: Tensor, target: int) -> tuple[float, float]:
+    """The mean probability of a class, in percent, while cells are blurred, and while they are taken over into the blurred image.
+
+    Args:
+        model: Images (N, 3, S, S) -> logits or log probabilities (N, num_classes).
+        image: (3, S, S).
+        ranks: Of its cells, (CELLS * CELLS,).
+        target: The class.
+    """
+    size = image.shape[1]
+    sigma = BLUR * size
+    blurred = gaussian_blur(image[None], 2 * round(2 * sigma) + 1, sigma)
+    first = torch.stack([ranks < share * len(ranks) for share in SHARES]).view(-1, 1, CELLS, CELLS)
+    first = F.interpolate(first.float(), (size, size)) > 0
+    views = torch.cat([torch.where(first, blurred, image), torch.where(first, image, blurred)])
+    deleted, inserted = model(views).softmax(1)[:, target].view(2, -1).mean(1).tolist()
+    return 100 * deleted, 100 * inserted
+
+
+def points_inside(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Whether the highest cell's centre of each map (B, h, w) is in its box (B, 4): (B,) bool."""
+    width = maps.shape[2]
+    place = maps.flatten(1).argmax(1)
+    x, y = (place % width + 0.5) / width, (place // width + 0.5) / maps.shape[1]
+    return (x >= boxes[:, 0]) & (x <= boxes[:, 2]) & (y >= boxes[:, 1]) & (y <= boxes[:, 3])
+
+
+def interval(values: list[float], seed: int = 0) -> dict[str, float]:
+    """The mean, and its 95 % bootstrap interval."""
+    array = np.asarray(values)
+    drawn = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)))
+    low, high = np.percentile(array[drawn].mean(1), [2.5, 97.5])
+    return dict(mean=round(float(array.mean()), 2), low=round(float(low), 2), high=round(float(high), 2))
+
+
+def measure(model: TimmModel, dataset: ImageDataset, chosen: list[int], with_curves: int, seed: int) -> dict[str, Any]:
+    """The figures of one model.
+
+    Args:
+        model: With `forward_explained`.
+        dataset: With boxes and the model's transform.
+        chosen: Indices of the photographs.
+        with_curves: Number of them, from the first, whose curves are measured.
+        seed: Of noise and ties.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, dict[str, list[float]]] = {}
+    own_iou: list[float] = []
+    for begin in range(0, len(chosen), BATCH):
+        part = chosen[begin:begin + BATCH]
+        images = torch.stack([dataset[index][0] for index in part])
+        true = torch.stack([view_box(dataset.unit_box(index), dataset.image_size(index), model.pretrained_cfg) for index in part])
+        maps, predicted, boxes = maps_of(model, images, generator)
+        own_iou += (100 * box_iou(boxes, true).diagonal()).tolist()
+        for kind, values in maps.items():
+            rows = found.setdefault(kind, dict(deletion=[], insertion=[], pointing=[], box_iou=[]))
+            rows['pointing'] += (100.0 * points_inside(values, true)).tolist()
+            half = half_maximum_boxes(values[:, None], *images.shape[2:])[:, 0]
+            rows['box_iou'] += (100 * box_iou(half, true).diagonal()).tolist()
+            ranks = cell_ranks(values, generator)
+            for row in range(min(len(part), max(0, with_curves - begin))):
+                deleted, inserted = curves(model, images[row], ranks[row], int(predicted[row]))
+                rows['deletion'].append(deleted)
+                rows['insertion'].append(inserted)
+        print(f"{begin + len(part)} of {len(chosen)} photographs", flush=True)
+    figures: dict[str, Any] = {kind: {name: interval(values) for name, values in rows.items()} for kind, rows in found.items()}
+    own, grad = found['own attention'], found['Grad-CAM']
+    figures['own attention less Grad-CAM'] = {
+        name: interval([a - b for a, b in zip(own[name], grad[name], strict=True)]) for name in own}
+    figures['own box'] = dict(box_iou=interval(own_iou))
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', required=True, help='cub200:PATH')
+    parser.add_argument('--photographs', type=int, default=300)
+    parser.add_argument('--with-curves', type=int, default=60, help='photographs whose deletion and insertion are measured')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--methods', nargs='+', default=METHODS, choices=METHODS)
+    parser.add_argument('--json', type=Path, help='write the figures to this file, after each model')
+    options = parser.parse_args()
+    keep_freed_memory()
+    warnings.filterwarnings('ignore', module='torch')
+    results: dict[str, Any] = {}
+    for method in options.methods:
+        model = load_model(f'{method}_tf_efficientnet_lite0.cub200')
+        dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
+        chosen = random.Random(options.seed).sample(range(len(dataset)), options.photographs)
+        results[method] = measure(model, dataset, chosen, options.with_curves, options.seed)
+        print(method, results[method], flush=True)
+        if options.json:
+            write_json(options.json, dict(
+                data='cub200', split='test', photographs=options.photographs, with_curves=options.with_curves, seed=options.seed,
+                cells=CELLS, shares=SHARES, blur=BLUR, torch=torch.__version__, results=results))
+
+
+if __name__ == '__main__':
+    main()
