@@ -1,0 +1,106 @@
+"""The demo's answers as HTML: headings, lists and pictures with a text, for every screen and for screen readers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from fgvc_zoo._errors import UserError, plain
+from fgvc_zoo.demo.answers import ask, compared_models, describe, method_label
+from fgvc_zoo.explain import draw_prediction
+from fgvc_zoo.loading import TimmModel
+from fgvc_zoo.prediction import Prediction
+
+NO_PHOTO = '<p class="hint">Give a photograph to see the answer here.</p>'
+UNKNOWN = 'Perhaps none of these'
+_TOP_COMPARED = 3  # classes of each method's answer
+_WHY_UNKNOWN = 'It does not look like photographs of the classes.'
+
+
+def render_answer(name: str, photo: str | Path | None) -> str:
+    """One model's answer: the classes, the picture of the attention, and what the model is.
+
+    Args:
+        name: What `load_model` loads.
+        photo: An image file; None if there is none yet.
+
+    Returns:
+        HTML. A photograph that cannot be used becomes one sentence.
+    """
+    if photo is None:
+        return NO_PHOTO
+    try:
+        prediction, model = ask(name, Path(photo))
+    except UserError as error:
+        return _problem(error)
+    text = _what_is_shown(prediction)
+    note = f'<p class="unknown">{_WHY_UNKNOWN}</p>' if prediction.unknown else ''
+    return (
+        f'<h2>{UNKNOWN if prediction.unknown else escape(plain(prediction.names[0]))}</h2>{note}{_classes(prediction)}'
+        f'<figure>{_picture(prediction, model, text)}<figcaption aria-hidden="true">{escape(text)}</figcaption></figure>'
+        f'<p class="about">{escape(plain(describe(name)))}</p>')
+
+
+def render_comparison(photo: str | Path | None) -> str:
+    """The answers of all methods to one photograph, side by side.
+
+    Args:
+        photo: An image file; None if there is none yet.
+
+    Returns:
+        HTML. A photograph that cannot be used becomes one sentence.
+    """
+    if photo is None:
+        return NO_PHOTO
+    cards = []
+    for item in compared_models():
+        try:
+            prediction, model = ask(item.name, Path(photo))
+        except UserError as error:
+            return _problem(error)
+        picture = _picture(prediction, model, _what_is_shown(prediction))
+        cards.append(f'<article><h3>{method_label(item)}</h3>{_classes(prediction, _TOP_COMPARED)}<figure>{picture}</figure></article>')
+    accuracies = ((method_label(item), item.metrics['top1'] / 100) for item in compared_models())
+    cards.append(f'<article><h3>How often each is right</h3>{_bars(accuracies)}<p class="about">Top-1 accuracy on the test photographs '
+                 'of birds, which none of them was trained on.</p></article>')
+    return f'<div class="methods">{"".join(cards)}</div>'
+
+
+def _problem(error: UserError) -> str:
+    text = plain(str(error))
+    return f'<p class="problem" role="alert">{escape(text[:1].upper() + text[1:])}.</p>'
+
+
+def _classes(prediction: Prediction, top: int | None = None) -> str:
+    return _bars(list(zip(prediction.names, prediction.probabilities, strict=True))[:top])
+
+
+def _bars(rows: Iterable[tuple[str, float]]) -> str:
+    """A list of names with their shares in [0, 1], as numbers and bars."""
+    items = ''.join(
+        f'<li><span class="name">{escape(plain(name))}</span> <span class="share">{100 * share:.1f} %</span>'
+        f'<span class="bar" aria-hidden="true"><span style="width: {100 * share:.1f}%"></span></span></li>' for name, share in rows)
+    return f'<ol>{items}</ol>'
+
+
+def _what_is_shown(prediction: Prediction) -> str:
+    """What the picture of a prediction shows, in one sentence."""
+    if prediction.explanation is None:
+        return 'The photograph as the model sees it; this model has no attention.'
+    boxes = ' and '.join(prediction.explanation.box_names)
+    return f'The photograph with the attended region ({boxes}), the attention over it, and the region enlarged.'
+
+
+def _picture(prediction: Prediction, model: TimmModel, text: str) -> str:
+    return f'<img src="{_data_url(draw_prediction(prediction, model.pretrained_cfg))}" alt="{escape(text)}">'
+
+
+def _data_url(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, 'JPEG', quality=88)
+    return f'data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}'
