@@ -43,7 +43,7 @@ def build_demo(models: Sequence[str] = (), examples: Path | None = None) -> gr.B
     """
     names = list(dict.fromkeys([*models, *packaged_models()]))
     load_once(names[0])
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=_DELETE) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=_DELETE, fill_width=True) as demo:
         gr.Markdown(_INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -91,7 +91,8 @@ def start_demo(demo: gr.Blocks, host: str | None = None, port: int | None = None
             theme=gr.themes.Soft(font=_FONT, font_mono=['monospace']), css_paths=Path(__file__).with_name('page.css'))
     except OSError as error:
         where = ', '.join([*([host] if host else []), *([f'port {port}'] if port else [])]) or 'this machine'
-        raise UserError(f'the demo cannot listen on {where} ({error.strerror or error}): choose another --host or --port') from error
+        reason = (error.strerror or str(error)).partition(' (')[0]
+        raise UserError(f'the demo cannot listen on {where} ({reason}): choose another --host or --port') from error
     return url
 
 
