@@ -51,7 +51,8 @@ def describe(name: str) -> str:
     model, item = load_once(name), _checkpoint(name)
     sentences = [f'{name}: {describe_classes(name, model)}.']
     if item is not None:
-        sentences += [f'Top-1 accuracy on the test photographs: {item.metrics["top1"]:.1f} %.', f'Licence of the weights: {item.license}.']
+        accuracy = f'{item.metrics["top1"]:.1f}\N{NO-BREAK SPACE}%'
+        sentences += [f'Top-1 accuracy on the test photographs: {accuracy}.', f'Licence of the weights: {item.license}.']
     if not calibration_of(model).images:
         sentences.append('It is not calibrated, so it names a class for any photograph.')
     return ' '.join(sentences)

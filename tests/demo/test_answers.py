@@ -31,7 +31,7 @@ def test_answer():
     assert len(shares) == answers.TOP and shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100.3
     picture, = re.findall(r'<img src="data:image/jpeg;base64,[^"]+" alt="([^"]+)">', page)
     assert 'attention' in picture
-    assert 'Top-1 accuracy on the test photographs: 91.4 %' in text_of(page) and 'not calibrated' not in page
+    assert 'Top-1 accuracy on the test photographs: 91.4\N{NO-BREAK SPACE}%' in text_of(page) and 'not calibrated' not in page
 
 
 def test_unknown():
