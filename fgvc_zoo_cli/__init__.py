@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, Optional
 
 import typer
 
-from fgvc_zoo_cli import calibrate, classes, data, evaluate, explain, export, models, predict, publish, timm_scripts, train, verify
+from fgvc_zoo_cli import calibrate, classes, data, demo, evaluate, explain, export, models, predict, publish, timm_scripts, train, verify
 from fgvc_zoo_cli._common import is_main_process
 from fgvc_zoo_cli._terminal import accept_any_text, forget_output
 
@@ -50,6 +50,7 @@ def options(
 app.command()(predict.predict)
 app.command()(explain.explain)
 app.command()(evaluate.evaluate)
+app.command()(demo.demo)
 app.command()(models.models)
 app.command()(classes.classes)
 app.command()(train.train)

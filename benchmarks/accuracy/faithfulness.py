@@ -160,8 +160,8 @@ def measure(model: TimmModel, dataset: ImageDataset, chosen: list[int], with_cur
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', required=True, help='cub200:PATH')
-    parser.add_argument('--photographs', type=int, default=300)
-    parser.add_argument('--with-curves', type=int, default=60, help='photographs whose deletion and insertion are measured')
+    parser.add_argument('--photographs', type=int, default=200)
+    parser.add_argument('--with-curves', type=int, default=24, help='photographs whose deletion and insertion are measured')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--methods', nargs='+', default=METHODS, choices=METHODS)
     parser.add_argument('--json', type=Path, help='write the figures to this file, after each model')

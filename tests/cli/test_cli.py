@@ -19,12 +19,12 @@ def test_help_and_version_do_not_import_torch():
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     result = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in ('predict', 'evaluate', 'models', 'classes', 'train', 'publish', 'verify', 'timm'):
+    for command in ('predict', 'evaluate', 'models', 'classes', 'train', 'demo', 'publish', 'verify', 'timm'):
         assert command in result.stdout
 
 
 @pytest.mark.parametrize('command', [
-    [], ['predict'], ['evaluate'], ['models'], ['classes'], ['train'], ['data'], ['publish'], ['verify'], ['timm']])
+    [], ['predict'], ['evaluate'], ['models'], ['classes'], ['train'], ['data'], ['demo'], ['publish'], ['verify'], ['timm']])
 def test_h_is_short_for_help(call, command):
     status, out, _ = call(*command, '-h')
     assert status == 0 and 'Usage: ' in out

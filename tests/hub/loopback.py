@@ -7,9 +7,10 @@ redirect, and reach it by a signed address, as on the real Hub: neither may see 
 Everything is in memory. What can go wrong is arranged with `LoopbackHub.fail`: statuses with their headers, slow answers, connections that
 end in the middle of an upload or a download, and content that was altered on its way.
 
-What the real Hub has and this has not: Xet storage (the client needs HF_HUB_DISABLE_XET=1), multipart LFS uploads, pull requests, datasets
-and spaces, revisions with a slash in their name, `.gitignore`, organisations' roles, malware scans, quotas, and the exact wording of most
-error messages. Which files are LFS is decided by their first bytes and their suffix, not by `.gitattributes`.
+What the real Hub has and this has not: Xet storage (the client needs HF_HUB_DISABLE_XET=1), multipart LFS uploads, pull requests,
+datasets, revisions with a slash in their name, `.gitignore`, organisations' roles, malware scans, quotas, and the exact wording of most
+error messages. A Space is stored as a model is, so that a model cannot have its name, and it does not run. Which files are LFS is decided
+by their first bytes and their suffix, not by `.gitattributes`.
 
     python tests/hub/loopback.py --port 8800       # then HF_ENDPOINT=http://127.0.0.1:8800 HF_TOKEN=hf_writer HF_HUB_DISABLE_XET=1 ...
 """
@@ -131,6 +132,9 @@ class LoopbackHub:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         method, path = scope['method'], scope['path']
+        if path.startswith(('/api/spaces/', '/spaces/')):
+            where = path.replace('/api/spaces/', '/api/models/', 1).removeprefix('/spaces')
+            scope = {**scope, 'path': where, 'raw_path': where.encode()}
         self.requests.append((method, path))
         fault = next((item for item in self._faults if item.hits < item.times and item.method == method
                       and re.search(item.path, path)), None)

@@ -60,10 +60,14 @@ def _repository_routes(api: FastAPI, hub: LoopbackHub) -> None:
             raise HubError(401, 'Invalid username or password.')
         repo_id = f"{body.get('organization') or user[0]}/{body['name']}"
         author = hub.may_write(request, repo_id)
-        url = f'{hub.endpoint}/{repo_id}'
+        is_space = body.get('type') == 'space'
+        if is_space and not body.get('sdk'):
+            raise HubError(400, '"sdk" is required')
+        url = f"{hub.endpoint}/{'spaces/' if is_space else ''}{repo_id}"
         if repo_id in hub.repos:
             return JSONResponse(dict(error='You already created this model repo', url=url), 409)
-        repo = hub.repos[repo_id] = Repo(repo_id, private=body.get('visibility') == 'private' or bool(body.get('private')))
+        repo = hub.repos[repo_id] = Repo(repo_id, private=body.get('visibility') == 'private' or bool(body.get('private')),
+                                        sdk=body.get('sdk') or '')
         repo.commit('main', 'initial commit', {'.gitattributes': Blob(_GITATTRIBUTES)}, author)
         return JSONResponse(dict(url=url, name=repo_id, id=secrets.token_hex(12)))
 

@@ -53,11 +53,12 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A model repository."""
+    """A repository of a model, or of a Space."""
 
     id: str
     private: bool = False
     gated: bool = False
+    sdk: str = ''  # of a Space
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
