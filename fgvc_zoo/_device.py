@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from fgvc_zoo._errors import UserError, first_line
@@ -23,3 +25,15 @@ def choose_device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device '{name}' cannot be used here ({first_line(error)}); try --device cpu") from error
     return torch.device(name)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Largest memory so far in bytes: of the accelerator if it is one, else of this process; 0 if unknown."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else 1024 * peak

@@ -35,12 +35,14 @@ def progress_bar(
         unit: What is counted, such as 'images': adds a column with the rate.
         redirect_stdout: Print what is written to standard output above the bar. It then goes to `console`.
     """
-    columns: list[ProgressColumn] = [TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    # with details, the bar takes what the other columns leave of the line
+    bar = BarColumn(bar_width=None) if details else BarColumn()
+    columns: list[ProgressColumn] = [TextColumn('{task.description}'), bar, MofNCompleteColumn(), TimeRemainingColumn()]
     if details:
         columns.append(TextColumn('{task.fields[details]}'))
     if unit:
         columns.append(RateColumn(unit))
-    return Progress(*columns, console=console, transient=not details, disable=not show, redirect_stdout=redirect_stdout)
+    return Progress(*columns, console=console, transient=not details, disable=not show, redirect_stdout=redirect_stdout, expand=details)
 
 
 class ProgressLog:

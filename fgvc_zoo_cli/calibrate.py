@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers
-from fgvc_zoo_cli._measuring import collect
+from fgvc_zoo_cli._measuring import collect, trained_on
 from fgvc_zoo_cli._terminal import console
 
 
@@ -38,7 +37,9 @@ def calibrate(
     if not (folder / 'config.json').is_file():
         raise UserError(f"'{folder}' has no config.json to write the calibration to: name a model folder with --write")
     check_folder(folder)
-    _check_unseen(Path(model.removeprefix('local-dir:')) / 'run.json', split)
+    if own := trained_on(model, split):
+        raise UserError(f"this run was trained on the split '{own}', with the photographs of '{split}': calibrate a run of the same "
+                        "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")
     network = load_model(model, choose_device(device))
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
     known = {'the data': dataset.class_names}
@@ -55,14 +56,3 @@ def calibrate(
     err = console(stderr=True)
     err.print(f'{folder}: temperature {fitted.temperature:g}, threshold {fitted.threshold:g}, from {fitted.images} photographs')
     err.print(f'on these, the expected calibration error was {before:.3f} and is {after:.3f}')
-
-
-def _check_unseen(run: Path, split: str) -> None:
-    """Raise a UserError if a run was trained on the split."""
-    from fgvc_zoo._errors import UserError
-    from fgvc_zoo.data import TUNING_SPLITS
-
-    trained_on = json.loads(run.read_text(encoding='utf-8'))['config']['train_split'] if run.is_file() else None
-    if trained_on is not None and (trained_on == split or (split == TUNING_SPLITS[1] and trained_on != TUNING_SPLITS[0])):
-        raise UserError(f"this run was trained on the split '{trained_on}', with the photographs of '{split}': calibrate a run of the same "
-                        "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")

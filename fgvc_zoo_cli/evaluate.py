@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, command_line
-from fgvc_zoo_cli._measuring import collect
+from fgvc_zoo_cli._measuring import collect, trained_on
 from fgvc_zoo_cli._terminal import console
+
+# what the parts of an inference see; names such as 'scale1' say it themselves
+_PARTS = dict(raw='the whole image', refined='the object, enlarged', fusion='the classifier of all scales', combined="the model's answer")
 
 if TYPE_CHECKING:
     from fgvc_zoo.data import ImageDataset
@@ -54,6 +57,9 @@ def evaluate(
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
     matching = _match_classes(network, dataset, model)
     others = _open_strangers(network, strangers, split) if strangers else None
+    if own := trained_on(model, split):
+        warnings.warn(f"this run was trained on the split '{own}', which has photographs of '{split}': the accuracy on them says nothing "
+                      'about others', stacklevel=1)
     answers = collect(network, dataset, f'measuring on {split}', batch_size, workers)
     metrics = evaluation.summarize(answers, dataset, network.pretrained_cfg)
     record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
@@ -163,6 +169,8 @@ def _show(record: dict[str, Any], count: int) -> None:
         values = metrics[part] if part else metrics
         table.add_row(part, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
     out.print(table, soft_wrap=False)
+    if parts := parts_of(metrics):
+        out.print('; '.join(f'{part}: {_PARTS[part]}' for part in parts if part in _PARTS))
     if 'localization' in metrics:
         overlap = metrics['localization']
         out.print(f"box IoU >= 0.5: {overlap['iou50']:.1f} % of the images; "
@@ -177,4 +185,4 @@ def _show(record: dict[str, Any], count: int) -> None:
         out.print(f"{others['caught']:.1f} % of {others['images']} photographs of other things seem to show none")
     if metrics['confusions']:
         out.print('most frequent confusions: ' + '; '.join(
-            f"{plain(pair['true'])} for {plain(pair['predicted'])} ({pair['count']})" for pair in metrics['confusions'][:5]))
+            f"{plain(pair['true'])} taken for {plain(pair['predicted'])} ({pair['count']})" for pair in metrics['confusions'][:5]))

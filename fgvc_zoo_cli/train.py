@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -10,8 +11,10 @@ import typer
 
 from fgvc_zoo_cli._common import Data, Device, Workers, command_line, is_main_process
 from fgvc_zoo_cli._terminal import console
+from fgvc_zoo_cli.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from fgvc_zoo.data import ImageDataset
     from fgvc_zoo.training import Preview
 
 
@@ -23,7 +26,8 @@ def train(
         recipe: Annotated[Optional[str], typer.Option(
             help="A recipe's name, NAME-paper for the published protocol, or a YAML file; the model's method's if not given.")] = None,
         changes: Annotated[Optional[list[str]], typer.Option('--set', help='key=value of the recipe; may be repeated.')] = None,
-        epochs: Annotated[Optional[int], typer.Option()] = None,
+        epochs: Annotated[Optional[int], typer.Option(
+            help="The recipe's if not given: 8, or 16 with fewer than 2,000 photographs.")] = None,
         batch_size: Annotated[Optional[int], typer.Option(help='Images per step and process.')] = None,
         lr: Annotated[Optional[float], typer.Option(help='Peak learning rate.')] = None,
         input_size: Annotated[Optional[int], typer.Option(help="Side of the input in pixels; the model's own if not given.")] = None,
@@ -58,6 +62,8 @@ def train(
     shortcuts = dict(epochs=epochs, batch_size=batch_size, lr=lr, input_size=input_size)
     shortcuts = {key: value for key, value in shortcuts.items() if value is not None}
     parsed = parse_changes(changes or [])
+    if model == 'baseline':
+        raise UserError("'baseline' is a recipe, not a model: it trains any plain timm model, such as --model tf_efficientnet_lite0")
     if twice := sorted(shortcuts.keys() & parsed.keys()):
         raise UserError(f"'{twice[0]}' is given twice, as --{twice[0].replace('_', '-')} and with --set: leave out one of them")
     if is_trained(model) and (own := [key for key in parsed if key.startswith('model_args')]):
@@ -77,10 +83,26 @@ def train(
     folder = training.train(config)
     if not is_main_process():
         return
-    console(stderr=True).print(
-        f'the model is in {folder}\n'
-        f'  fgvc-zoo evaluate {folder} --data {data}\n'
-        f'  fgvc-zoo predict --model {folder} PHOTO...')
+    _conclude(folder, data, dataset, eval_split, workers, device)
+
+
+def _conclude(folder: Path, data: str, dataset: ImageDataset, eval_split: str | None, workers: int, device: str | None) -> None:
+    """Say where the model is and what to do with it. Photographs in `test/` of an own folder are measured, once and at the end."""
+    from fgvc_zoo.data import ImageFolder
+
+    out = console(stderr=True)
+    place = shlex.quote(str(folder))
+    out.print(f'the model is in {folder}\n  fgvc-zoo predict --model {place} PHOTO...')
+    if 'test' not in dataset.official_splits():
+        if eval_split is None:
+            out.print('it is not measured: put photographs into test/CLASS beside train/CLASS, or hold some back with '
+                      '--train-split fit --eval-split holdout')
+    elif isinstance(dataset, ImageFolder) and eval_split != 'test':
+        out.print("measuring the split 'test'")
+        evaluate(str(folder), data, 'test', workers=workers, json_file=folder / 'result.json', device=device)
+        out.print(f"the result is in {folder / 'result.json'}")
+    else:
+        out.print(f'  fgvc-zoo evaluate {place} --data {shlex.quote(data)}')
 
 
 def _show_preview(found: Preview, profile: bool) -> None:

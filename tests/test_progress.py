@@ -1,6 +1,7 @@
 """One bar for the commands and for training."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -58,3 +59,13 @@ def test_log_goes_where_it_is_told():
     text = io.StringIO()
     ProgressLog(True, seconds=-1, file=text).update(lambda: 'here')
     assert text.getvalue() == 'here\n'
+
+
+def test_the_line_of_a_training_fits_80_columns():
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    with progress_bar(True, console, details=True) as bar:
+        bar.add_task('epoch 30/30', total=12345, completed=12000, details='loss 12.345 1234 images/s')
+    line = [part for part in re.split(r'[\r\n]', re.sub(r'\x1b\[[\d?;]*[A-Za-z]', '', text.getvalue())) if part.strip()][-1]
+    assert 'epoch 30/30' in line and '12000/12345' in line and 'loss 12.345 1234 images/s' in line and '━' * 8 in line
+    assert len(line) <= 80

@@ -35,6 +35,10 @@ class Meters:
         """Images a second."""
         return self.steps * images_per_step / max(self.seconds, 1e-9)
 
+    def brief(self, images_per_step: int) -> str:
+        """The loss and the rate, for a line of 80 columns."""
+        return f"loss {self.means().get('loss', 0.0):.3f} {self.rate(images_per_step):.0f} images/s"
+
     def describe(self, images_per_step: int) -> str:
         """The means and the rate in one line."""
         means = self.means()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgvc_zoo._device import peak_memory
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.setup import train_mode
 from fgvc_zoo.training.trainer import Run, with_task_settings
@@ -86,7 +86,7 @@ class _TimedRun(Run):
             steps_per_epoch=self.steps_per_epoch, images_per_step=self.images_per_step,
             seconds_per_step=median(sum(parts.values()) for parts in steps),
             parts={name: sum(parts[name] for parts in steps) / len(steps) for name in steps[0]},
-            memory=_peak_memory(self.accelerator.device), operators=table)
+            memory=peak_memory(self.accelerator.device), operators=table)
 
     def _timed_step(self, batches: Iterator[list[Tensor]], step: int) -> dict[str, float]:
         begun = self._now()
@@ -119,14 +119,3 @@ class _TimedRun(Run):
                 self._step(images, targets, step)
         order = 'self_cuda_time_total' if self.accelerator.device.type == 'cuda' else 'self_cpu_time_total'
         return str(profile.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=40))
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else 1024 * peak

@@ -23,12 +23,13 @@ import torch.distributed as dist
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
+from fgvc_zoo._device import peak_memory
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.calibration import fit_calibration
 from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, fits_in_memory
 from fgvc_zoo.data.seeding import derive_seed
-from fgvc_zoo.evaluation import parts_of, summarize
+from fgvc_zoo.evaluation import method_and_backbone, parts_of, summarize
 from fgvc_zoo.tasks import MethodTask, task_settings
 from fgvc_zoo.training.checkpoint import CHECKPOINT
 from fgvc_zoo.training.config import TrainConfig
@@ -39,6 +40,7 @@ from fgvc_zoo.training.setup import class_vectors, train_mode
 from fgvc_zoo.training.state import RunState
 
 CHECKPOINT_SECONDS = 300
+_ESTIMATED_AFTER = 5  # steps; the first ones are slower
 
 
 def train(config: TrainConfig) -> Path:
@@ -81,6 +83,9 @@ class Run(RunState):
             self._describe()
         terminal = self.config.progress and sys.stdout.isatty()
         self.log = ProgressLog(main and not terminal)
+        self._estimated = not main
+        if main and self.config.progress:
+            print(self._introduction(), file=sys.stderr, flush=True)
         with progress_bar(terminal and main, details=True) as bar, self.stop:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
@@ -112,6 +117,23 @@ class Run(RunState):
                 dataset.cache(size, progress=partial(_advance, bar, bar_task))
                 bar.remove_task(bar_task)
 
+    def _introduction(self) -> str:
+        """What is trained, in one line."""
+        method, backbone = method_and_backbone(self.model, self.recipe.task)
+        trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        whole = sum(parameter.numel() for parameter in self.model.parameters())
+        size = self.model.pretrained_cfg['input_size'][-1]
+        return (f'{method} over {backbone}, input {size} px, {whole / 1e6:.1f} million parameters of which {trained / 1e6:.1f} trained; '
+                f'{self.recipe.epochs} epochs of {self.steps_per_epoch} steps with {self.images_per_step} images')
+
+    def _estimate(self) -> None:
+        """Say how long the run will take, once. The steps so far include the first ones, so it will rather be less."""
+        self._estimated = True
+        left = self.recipe.epochs * self.steps_per_epoch - self.epoch * self.steps_per_epoch - self.step_in_epoch
+        memory = peak_memory(self.accelerator.device)
+        print(f'about {time_left(left * self.meters.seconds / self.meters.steps)} to go without measuring'
+              f"{f', {memory / 1e9:.1f} GB of memory so far' if memory else ''}", file=sys.stderr, flush=True)
+
     def _train_epoch(self, bar: Progress, bar_task: TaskID) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         self._train_backbone(True)  # train_mode would take a backbone that waits for one that is never trained
@@ -131,9 +153,11 @@ class Run(RunState):
             self.step_in_epoch += 1
             now = time.monotonic()
             self.meters.seconds = before + now - begun
-            details = self.meters.describe(self.images_per_step)
+            details = self.meters.brief(self.images_per_step)
             bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=details)
             self.log.update(self._line)
+            if self.config.progress and self.meters.steps == _ESTIMATED_AFTER and not self._estimated:
+                self._estimate()
             signal, due = self._agree(step, now - saved > CHECKPOINT_SECONDS)
             if signal or due:
                 self.seconds += now - saved
@@ -251,8 +275,8 @@ class Run(RunState):
             warn_at_chance(row['train_top1'], len(self.class_names), self.meters.steps * self.recipe.batch_size)
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
-            if self.log.show:
-                print(' '.join(f'{key}={value:.4g}' for key, value in row.items()), flush=True)
+            if self.config.progress:
+                print(summary(row, self.recipe.epochs, self.config.eval_split), flush=True)
             self._export_epoch(row)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, Meters()
         self._save()
@@ -280,6 +304,21 @@ class Run(RunState):
         metrics = summarize(answers, dataset, self.model.pretrained_cfg)
         parts = {f'{split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'}
         return {f'{split}_top1': metrics['top1'], **parts}
+
+
+def summary(row: dict[str, Any], epochs: int, split: str | None) -> str:
+    """An epoch in one line for people.
+
+    Args:
+        row: Of the history.
+        epochs: Of the whole run.
+        split: The split that is measured, if any.
+    """
+    parts = [f"loss {row['loss']:.3f}", f"training accuracy {row['train_top1']:.1f} %"]
+    if f'{split}_top1' in row:
+        parts.append(f"accuracy on {split} {row[f'{split}_top1']:.1f} %")
+    parts.append(f"{row['images_per_second']:.0f} images/s")
+    return f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
 
 
 def _advance(bar: Progress, bar_task: TaskID, done: int, total: int) -> None:

@@ -1,5 +1,6 @@
 """Changes of a recipe from the command line."""
 
+import json
 import warnings
 
 import pytest
@@ -59,3 +60,33 @@ def test_a_dry_run_shows_what_a_training_would_be_and_writes_nothing(call, photo
     assert 'where the time goes' not in out
     status, out, _ = call(*words, '--profile')
     assert status == 0 and 'where the time goes' in out and 'backward' in out and not (tmp_path / 'run').exists()
+
+
+TINY = ['--pretrained-backbone', 'false', '--input-size', 64, '--batch-size', 4, '--workers', 0, '--device', 'cpu']
+
+
+def test_a_run_says_what_it_trains_and_measures_its_test_photographs(call, photos, tmp_path):
+    run = tmp_path / 'run'
+    status, out, err = call('train', '--model', 'wsdan', '--set', 'model_args.backbone=test_resnet', '--set', 'model_args.num_maps=2',
+                            '--data', photos, '--output', run, '--epochs', 2, '--train-split', 'fit', '--eval-split', 'holdout', *TINY)
+    assert status == 0
+    assert 'wsdan over test_resnet, input 64 px' in err and '2 epochs of' in err and f'the model is in {run}' in err
+    first, second = (line for line in out.splitlines() if line.startswith('epoch '))
+    assert first.startswith('epoch 1/2: loss ') and 'training accuracy' in first and 'accuracy on holdout' in second
+    result = json.loads((run / 'result.json').read_text())
+    assert result['split'] == 'test' and len(result['metrics']['correct']) == 6
+    assert '6 images, percent' in out and 'raw: the whole image; refined: the object, enlarged' in out
+
+
+def test_a_folder_without_test_photographs_says_how_to_measure(call, photos, tmp_path):
+    run = tmp_path / 'run'
+    status, _, err = call('train', '--model', 'test_resnet', '--data', photos / 'train', '--output', run, '--epochs', 1, *TINY)
+    assert status == 0 and 'hold some back with --train-split fit --eval-split holdout' in err and 'fgvc-zoo evaluate' not in err
+    assert not (run / 'result.json').exists()
+    with pytest.warns(UserWarning, match="was trained on the split 'train', which has photographs of 'holdout'"):
+        assert call('evaluate', run, '--data', photos / 'train', '--split', 'holdout', '--workers', 0)[0] == 0
+
+
+def test_the_baseline_is_no_model(call, photos, tmp_path):
+    status, _, err = call('train', '--model', 'baseline', '--data', photos, '--output', tmp_path / 'run')
+    assert status == 2 and "'baseline' is a recipe, not a model" in err and '--model tf_efficientnet_lite0' in err

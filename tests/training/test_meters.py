@@ -14,6 +14,7 @@ def test_means_and_rate():
     meters.seconds = 4.0
     assert meters.means() == dict(loss=2.0, correct=75.0)
     assert meters.rate(32) == pytest.approx(16)
+    assert meters.brief(32) == 'loss 2.000 16 images/s'
     assert meters.describe(32) == 'loss 2.000 acc 75.0 % 16 images/s'
     assert Meters().means() == {} and Meters().rate(32) == 0
 
