@@ -234,6 +234,33 @@ def calibration_table() -> str:
     return '\n'.join(lines)
 
 
+def exports_table() -> str:
+    """One row a registered model: the largest difference of a logit and the file's size, by format, or why there is no file."""
+    record = json.loads((RESULTS / 'checks' / 'exports.json').read_text(encoding='utf-8'))
+    lines = ['| model | input | ONNX: difference | size | torch.export: difference | size |', '|---|---|---|---|---|---|']
+    for name, formats in sorted(record['results'].items()):
+        cells = [' | '.join([f"{row['logits']:.0e}" if row['logits'] else '0', f"{row['megabytes']:.0f} MB"]) if 'error' not in row
+                 else f"{row['error']} | -" for row in (formats['onnx'], formats['pt2'])]
+        lines.append(f"| `{name}` | {formats['onnx'].get('input_size', '-')} px | {' | '.join(cells)} |")
+    return '\n'.join(lines)
+
+
+def faithfulness_table() -> str:
+    """One row a method and kind of map, with 95 % intervals."""
+    record = json.loads((RESULTS / 'checks' / 'faithfulness.json').read_text(encoding='utf-8'))
+    lines = ['| method | map | deletion | insertion | pointing game | box IoU | IoU of its own box |', '|---|---|---|---|---|---|---|']
+    for method, kinds in record['results'].items():
+        for kind in ('own attention', 'Grad-CAM', 'middle', 'noise'):
+            cells = [_interval(kinds[kind][name]) for name in ('deletion', 'insertion', 'pointing', 'box_iou')]
+            own = _interval(kinds['own box']['box_iou']) if kind == 'own attention' else ''
+            lines.append(f"| {method} | {kind} | {' | '.join(cells)} | {own} |")
+    return '\n'.join(lines)
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:.0f} [{value['low']:.0f}, {value['high']:.0f}]"
+
+
 def _of(data: str) -> list[dict[str, Any]]:
     return [result for result in load_results(RESULTS) if result['data'] == data]
 
@@ -245,9 +272,9 @@ TABLES = dict(
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
     models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table,
-    calibration=calibration_table)
+    calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table)
 FILES = tuple(ROOT / name for name in (
-    'README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/calibration.md', 'docs/data.md', 'docs/speed.md'))
+    'README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/calibration.md', 'docs/data.md', 'docs/export.md', 'docs/speed.md'))
 
 
 def render(text: str) -> str:

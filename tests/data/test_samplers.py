@@ -25,6 +25,13 @@ def test_yields_whole_batches_of_distinct_images() -> None:
     assert indices != sorted(indices)
 
 
+def test_an_epoch_begins_at_its_first_image() -> None:
+    sampler = EpochSampler(24, batch_size=4)
+    assert len(sampler) == len(list(sampler)) == 24  # also before an epoch was set
+    sampler.set_epoch(1)
+    assert [key[0] for key in sampler] == 24 * [1]
+
+
 def test_every_image_comes_when_the_length_divides() -> None:
     assert sorted(index for _, index, _ in epoch_of(EpochSampler(24, batch_size=4), 0)) == list(range(24))
 

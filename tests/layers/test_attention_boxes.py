@@ -245,3 +245,27 @@ def test_script_and_export_equal_eager():
 
 def test_meta_device():
     assert _Refine()(torch.empty(2, 3, 16, 24, device='meta'), torch.empty(2, 4, 3, 5, device='meta')).shape == (2, 3, 16, 24)
+
+
+def test_values_that_are_no_numbers_count_as_nothing():
+    maps = torch.zeros(1, 2, 4, 4)
+    maps[0, :, 1, 1] = 1
+    broken = maps.clone()
+    broken[0, 0, 3, 3] = broken[0, 1, 3, 3] = float('nan')
+    for connected in (False, True):
+        box = object_box(broken, 64, 64, 0.5, 0.0, connected)
+        torch.testing.assert_close(box, object_box(maps, 64, 64, 0.5, 0.0, connected))
+        assert box[0, 2] < 0.6 and box[0, 3] < 0.6
+
+
+def test_the_largest_region_is_the_object_although_a_smaller_one_is_stronger():
+    maps = torch.zeros(1, 1, 8, 8)
+    maps[0, 0, 1:4, 1:4] = 1.0
+    maps[0, 0, 6, 6] = 1.5
+    left, top, right, bottom = object_box(maps, 64, 64, 0.5, 0.0, True)[0].tolist()
+    assert right < 0.6 and bottom < 0.6
+    # the same box as without the other region, whose level is as high
+    alone = maps.clone()
+    alone[0, 0, 6, 6] = 0
+    expected = attention_box(alone[:, 0], torch.tensor(0.75), 0.0, 64, 64)[0]
+    torch.testing.assert_close(torch.tensor([left, top, right, bottom]), expected)

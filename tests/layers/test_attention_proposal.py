@@ -13,6 +13,7 @@ from fgvc_zoo.layers import (
     box_mask,
     crop_boxes,
     extent_squares,
+    joint_descriptor,
     nested_squares,
     paste_maps,
     peak_squares,
@@ -296,3 +297,13 @@ def test_extent_squares_are_as_large_as_the_response():
     torch.testing.assert_close(squares[0], torch.tensor([0.5, 0.5, 0.25]), atol=0.02, rtol=0)
     torch.testing.assert_close(squares[1], torch.tensor([5 / 6, 1 / 6, 1 / 6]))
     torch.testing.assert_close(squares[2], torch.tensor([0.5, 0.5, 0.5]))
+
+
+def test_joint_descriptors_have_one_length_each():
+    """Each image's descriptor of each scale is normalised by itself."""
+    descriptors = [torch.rand(3, 4) * torch.tensor([[1.0], [10], [100]]) for _ in range(2)]
+    joint = joint_descriptor(descriptors)
+    for scale, descriptor in enumerate(descriptors):
+        for image in range(3):
+            expected = 10 * descriptor[image] / math.sqrt(sum(value**2 for value in descriptor[image].tolist()))
+            torch.testing.assert_close(joint[image, 4 * scale:4 * scale + 4], expected)

@@ -22,7 +22,7 @@ def naive(own, other, targets, margin):
     return sum(terms) / len(terms) if terms else 0.0
 
 
-@pytest.mark.parametrize('targets', [[0, 1, 2, 1], [-100, 1, -100, 2], [-100, -100, -100, 0], [-100] * 4])
+@pytest.mark.parametrize('targets', [[0, 1, 2, 1], [-100, 1, -100, 2], [-1, 1, -1, 2], [-100, -100, -100, 0], [-100] * 4])
 @pytest.mark.parametrize('margin', [0.0, 0.05, 0.5])
 def test_loss_equals_the_loop(targets, margin):
     own, other = 2 * torch.randn(2, 4, 3, dtype=torch.double)

@@ -43,6 +43,18 @@ def test_loss_is_the_mean_of_three_cross_entropies_plus_the_centre_loss(batch):
     torch.testing.assert_close(result['center'], torch.tensor(1.0))
 
 
+def test_the_weight_multiplies_the_centre_loss(batch):
+    images, targets = batch
+    _, task = make(center_weight=0.7)
+    task(images, targets)  # moves the centres
+    task.eval()
+    torch.manual_seed(5)
+    result = task(images, targets)
+    assert abs(result['center'] - 1) > 0.1  # else a product and a quotient are alike
+    parts = (result['raw'] + result['crop'] + result['drop']) / 3
+    torch.testing.assert_close(result['loss'], parts + 0.7 * result['center'])
+
+
 def test_a_sharp_pass_is_cut_from_the_large_images_and_dropped_from_the_small_ones():
     images, targets = torch.randn(4, 3, 128, 128, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 1])
     torch.manual_seed(0)
