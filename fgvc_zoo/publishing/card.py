@@ -62,7 +62,8 @@ def as_text(text: str) -> str:
 
 
 def _metadata(name: str, record: dict[str, Any], license: str) -> ModelCardData:
-    license_id = license.lower() if license.lower() in _LICENSES else 'other'
+    spdx = '-'.join(license.lower().split())  # 'CC BY-NC 4.0' is how people write it
+    license_id = spdx if spdx in _LICENSES else 'other'
     first_words = re.sub('[^a-z0-9.]+', '-', license.lower().partition(',')[0]).strip('-')
     return ModelCardData(
         library_name='timm', pipeline_tag='image-classification', metrics=['accuracy'], model_name=name, license=license_id,

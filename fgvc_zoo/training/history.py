@@ -59,6 +59,7 @@ class History:
 
         matplotlib.use('Agg')
         from matplotlib import pyplot
+        from matplotlib.ticker import MaxNLocator
 
         epochs = [row['epoch'] for row in self.rows]
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
@@ -71,11 +72,22 @@ class History:
         figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
         for axis, (title, keys) in zip(axes[0], panels.items(), strict=True):
             for key in keys:
-                axis.plot(epochs, [row.get(key, float('nan')) for row in self.rows], marker='.', label=key)
+                axis.plot(epochs, [row.get(key, float('nan')) for row in self.rows], marker='.', label=_name(key))
             axis.set_xlabel('epoch')
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.set_title(title)
             axis.grid(alpha=0.3)
             axis.legend(fontsize=8)
         figure.tight_layout()
         atomic_write(self.folder / 'curves.png', lambda path: figure.savefig(path, format='png', dpi=110))
         pyplot.close(figure)
+
+
+def _name(column: str) -> str:
+    """A column of the history for people: 'loss_raw' is 'raw', 'train_top1' is 'training', 'holdout_raw_top1' is 'holdout, raw'."""
+    split, _, part = column.removesuffix('_top1').partition('_')
+    if column.startswith('loss_'):
+        return part.replace('_', ' ')
+    if not column.endswith('_top1'):
+        return dict(lr='rate of the backbone', loss='sum').get(column, column)
+    return ', '.join(filter(None, [dict(train='training').get(split, split), part]))

@@ -141,6 +141,12 @@ def test_licence_in_words(run, tmp_path):
     assert sentence in data.text
 
 
+@pytest.mark.parametrize(('words', 'name'), [('CC BY-NC 4.0', 'cc-by-nc-4.0'), ('Apache-2.0', 'apache-2.0'), ('mit', 'mit')])
+def test_a_licence_as_people_write_it(run, tmp_path, words, name):
+    data = ModelCard((stage(run, tmp_path / 'staged', REPO, words) / 'README.md').read_text()).data
+    assert data.license == name and 'license_name' not in data.to_dict()
+
+
 def test_card_states_the_methods_idea_and_paper(run, tmp_path):
     paper = METHODS['wsdan'].paper
     text = ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text()).text

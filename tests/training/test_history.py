@@ -5,7 +5,7 @@ import csv
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fgvc_zoo.training.history import History
+from fgvc_zoo.training.history import History, _name
 
 
 def rows(path):
@@ -26,6 +26,13 @@ def test_a_resumed_history_shows_every_epoch_once(tmp_path):
         ('1', '1.0', ''), ('2', '0.5', ''), ('3', '0.25', '50.0')]
     events = EventAccumulator(str(tmp_path / 'tensorboard')).Reload().Scalars('loss')
     assert [(event.step, round(event.value, 4)) for event in events] == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+def test_curves_have_plain_names():
+    names = dict(
+        loss='sum', loss_raw='raw', train_top1='training', holdout_top1='holdout', holdout_raw_top1='holdout, raw',
+        lr='rate of the backbone')
+    assert {column: _name(column) for column in names} == names
 
 
 def test_curves_are_a_picture(tmp_path):
