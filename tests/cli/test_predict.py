@@ -131,7 +131,10 @@ def test_a_class_name_may_have_a_comma():
 def start(*args, **options):
     """`fgvc-zoo predict` in a process of its own."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.Popen([sys.executable, '-m', 'fgvc_zoo_cli', 'predict', *map(str, args)], env=env, stderr=subprocess.PIPE, **options)
+    command = [sys.executable, '-m', 'fgvc_zoo_cli', 'predict', *map(str, args)]
+    return subprocess.Popen(
+        command, env=env, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)  # a shell's background jobs ignore it
 
 
 def rows_of(text):

@@ -169,7 +169,9 @@ def test_the_command_serves_and_stops():
         with pytest.raises(UserError, match=f'cannot listen on 127.0.0.1, port {port} '):
             start_demo(build_demo(), '127.0.0.1', port)
     command = [sys.executable, '-W', 'ignore', '-m', 'fgvc_zoo', 'demo', '--port', str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell's background jobs ignore it
     try:
         assert process.stderr.readline() == f'fgvc-zoo: open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops it\n'
         with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=60) as answer:
