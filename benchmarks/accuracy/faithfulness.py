@@ -12,8 +12,9 @@ For photographs of the test split, drawn by a seed, and each of the five checkpo
 - Box IoU: the overlap of the true box with the box around at least half of the map's maximum, and with the model's own box.
 
 The model's own attention (the first map of its explanation) stands beside Grad-CAM of the same network's first pass, of that pass's best
-class, beside a blob in the middle of every photograph, since photographers centre their birds, and beside noise. API-Net's first pass is a backbone with a linear
-classifier, so its row of Grad-CAM is that of a plain network. Intervals are 95 % bootstrap intervals over the photographs.
+class, beside a blob in the middle of every photograph, since photographers centre their birds, and beside noise. API-Net's first pass is a
+backbone with a linear classifier, so its row of Grad-CAM is that of a plain network. Intervals are 95 % bootstrap intervals over the
+photographs.
 """
 
 from __future__ import annotations
