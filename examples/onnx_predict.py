@@ -21,13 +21,16 @@ def prepare(image, facts):
     resampling = Image.Resampling[facts['interpolation'].upper()]
     if facts['crop_mode'] == 'squash':
         image = image.resize((scaled, scaled), resampling)
-    elif facts['crop_mode'] == 'center':
+    elif facts['crop_mode'] == 'border':
+        ratio = max(image.size) / scaled
+        image = image.resize(tuple(round(side / ratio) for side in image.size), resampling)
+    else:
         short = min(image.size)
         image = image.resize(tuple(int(scaled * side / short) for side in image.size), resampling)
-    else:
-        raise SystemExit(f"the crop mode '{facts['crop_mode']}' is not written here")
-    left, top = (round((side - size) / 2) for side in image.size)
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32)
+    left, top = (round((side - size) / 2) if side > size else (side - size + 1) // 2 for side in image.size)
+    square = Image.new('RGB', (size, size), tuple(facts['padding']))
+    square.paste(image, (-left, -top))
+    pixels = np.asarray(square, np.float32)
     return pixels.transpose(2, 0, 1) / 255
 
 

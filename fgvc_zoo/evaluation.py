@@ -254,18 +254,19 @@ def calibration_error(probabilities: Tensor, targets: Tensor) -> float:
 
 
 def view_box(box: Tensor, size: tuple[int, int], cfg: dict[str, Any]) -> Tensor:
-    """A box of the photograph in the coordinates of the model's input: the resized, centre-cropped square.
+    """A box of the photograph in the coordinates of the model's input: the resized, centre-cropped or padded square.
 
     Args:
         box: (4,), unit xyxy coordinates of the photograph.
         size: Its width and height in pixels.
-        cfg: The model's pretrained_cfg: `crop_pct` and `crop_mode` ('center' or 'squash').
+        cfg: The model's pretrained_cfg: `crop_pct` and `crop_mode` (see `fgvc_zoo.data.eval_transform`).
 
     Returns:
         (4,), unit xyxy coordinates of the view, clipped to it.
     """
     width, height = (1.0, 1.0) if cfg.get('crop_mode') == 'squash' else size
-    side = min(width, height) * cfg['crop_pct']
+    shown = max(width, height) if cfg.get('crop_mode') == 'border' else min(width, height)
+    side = shown * cfg['crop_pct']
     scale = torch.tensor([width, height, width, height]) / side
     margin = torch.tensor([(width - side) / 2, (height - side) / 2] * 2) / side
     return (box * scale - margin).clamp(0, 1)

@@ -17,6 +17,7 @@ from fgvc_zoo._files import atomic_write
 from fgvc_zoo.calibration import calibration_of
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.config_file import FORMAT
+from fgvc_zoo.data.transforms import padding_color
 from fgvc_zoo.loading import TimmModel, class_names
 from fgvc_zoo.onnx_model import METADATA, open_onnx
 from fgvc_zoo.version import __version__
@@ -127,8 +128,9 @@ def metadata(model: TimmModel, attention: bool = False, license: str = '') -> di
     return dict(
         architecture=cfg['architecture'], class_names=class_names(model), input_size=size, crop_pct=cfg['crop_pct'],
         crop_mode=cfg.get('crop_mode') or 'center', interpolation=cfg['interpolation'], values='RGB in [0, 1]',
-        mean=[0.0] * channels, std=[1.0] * channels, calibration=asdict(calibration_of(model)), license=license, map_names=map_names,
-        box_names=box_names, fgvc_zoo=__version__, format=FORMAT)
+        mean=[0.0] * channels, std=[1.0] * channels, padding=list(padding_color(cfg['mean'])),
+        calibration=asdict(calibration_of(model)), license=license, map_names=map_names, box_names=box_names, fgvc_zoo=__version__,
+        format=FORMAT)
 
 
 def _examples(input_size: tuple[int, int, int]) -> Tensor:

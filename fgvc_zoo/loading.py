@@ -234,7 +234,7 @@ def eval_transform_for(model: TimmModel, input_size: int | None = None) -> Calla
     cfg = model.pretrained_cfg
     return eval_transform(
         input_size or cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'],
-        cfg.get('crop_mode', 'center'))
+        cfg.get('crop_mode') or 'center', cfg.get('padding'))
 
 
 def describe_classes(name: str, model: TimmModel) -> str:

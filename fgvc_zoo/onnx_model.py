@@ -32,6 +32,7 @@ class OnnxModel(nn.Module):
         size, names = int(facts['input_size']), [str(name) for name in facts['class_names']]
         self.num_classes = len(names)
         cfg = {key: facts[key] for key in _PREPROCESSING}
+        cfg['padding'] = tuple(int(value) for value in facts['padding']) if 'padding' in facts else None
         self.pretrained_cfg = dict(cfg, input_size=(3, size, size), label_names=names)
         self.calibration = read_calibration(facts['calibration'])
         self._session, self._facts = session, facts

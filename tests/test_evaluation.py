@@ -44,7 +44,9 @@ def test_calibration_error_equals_the_loops():
     assert calibration_error(probabilities, targets) == pytest.approx(total, abs=1e-5)
 
 
-@pytest.mark.parametrize(('size', 'mode'), [((100, 60), 'center'), ((60, 100), 'center'), ((80, 80), 'center'), ((100, 60), 'squash')])
+@pytest.mark.parametrize(('size', 'mode'), [
+    ((100, 60), 'center'), ((60, 100), 'center'), ((80, 80), 'center'), ((100, 60), 'squash'), ((100, 60), 'border'),
+    ((60, 100), 'border')])
 def test_view_box_follows_the_pixels(size, mode):
     """A painted rectangle, put through the real transform, lies where the mapping says."""
     from PIL import Image, ImageDraw

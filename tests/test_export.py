@@ -116,7 +116,7 @@ main(*sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize('crop_mode', ['center', 'squash'])
+@pytest.mark.parametrize('crop_mode', ['center', 'squash', 'border'])
 def test_the_example_gives_the_same_answers_without_torch(crop_mode, photographs, tmp_path):
     model = make('wsdan', [f'class {index}' for index in range(24)])
     model.pretrained_cfg['crop_mode'] = crop_mode

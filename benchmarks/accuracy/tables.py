@@ -159,7 +159,7 @@ def model_table(methods: list[Method] | None = None) -> str:
         weights.setdefault(method.name if method else '', []).append(f"`{item.name}` {item.metrics['top1']:.1f} % ({place})")
     lines = ['| models | paper | registered over | trained weights: top-1 (where they are) |', '|---|---|---|---|']
     for method in methods or [method for method in METHODS.values() if method.package == 'fgvc-zoo']:
-        title, number, _ = method.paper
+        title, number = method.paper.name, method.paper.arxiv
         paper = f'[{title}](https://arxiv.org/abs/{number})' if number else title
         backbones = [f'`{backbone}`' for backbone in method.variants]
         lines.append(f"| `{method.name}_*` | {paper} | {', '.join(backbones)}; `{method.name}` with `backbone=` any timm model "

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import create_transform
-from timm.data.transforms import str_to_interp_mode
+from timm.data.transforms import CenterCropOrPad, str_to_interp_mode
 from torch import Tensor
 from torchvision import transforms
 
@@ -72,7 +72,7 @@ class Augmentation:
 
 def train_transform(
         input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str,
-        augmentation: Augmentation) -> Transform:
+        augmentation: Augmentation, crop_mode: str = 'center') -> Transform:
     """A random training transform. It uses the global generators of Python, numpy and torch.
 
     Args:
@@ -81,14 +81,17 @@ def train_transform(
         std: Per channel, of values in [0, 1].
         interpolation: Name of a resampling filter, e.g. 'bicubic'.
         augmentation: The settings.
+        crop_mode: Of the evaluation (see `eval_transform`). With 'squash' and 'border' an image becomes square in the same way before
+            it is cropped, so that training and prediction see objects of the same shape.
 
     Returns:
         A function from an RGB image to a normalised float32 tensor (3, input_size, input_size).
 
     Raises:
-        UserError: The interpolation or the auto_augment policy is not known.
+        UserError: The interpolation, the crop mode or the auto_augment policy is not known.
     """
     check_choice('interpolation', interpolation, INTERPOLATIONS)
+    check_choice('crop mode', crop_mode, CROP_MODES)
     try:
         crop, color, tensor = create_transform(
             input_size, is_training=True, separate=True, scale=augmentation.scale, ratio=augmentation.ratio,
@@ -108,12 +111,14 @@ def train_transform(
             transforms.RandomCrop(input_size),
             transforms.RandomHorizontalFlip(augmentation.hflip),
         ])
-    return transforms.Compose([*crop.transforms, *color.transforms, *tensor.transforms])
+    square = [] if crop_mode == 'center' or (crop_mode, augmentation.style) == ('squash', 'resize_crop') else [
+        _Square(crop_mode, 2 * input_size, mean, interpolation)]
+    return transforms.Compose([*square, *crop.transforms, *color.transforms, *tensor.transforms])
 
 
 def eval_transform(
         input_size: int, mean: Sequence[float], std: Sequence[float], interpolation: str, crop_pct: float,
-        crop_mode: str = 'center') -> Transform:
+        crop_mode: str = 'center', padding: tuple[int, int, int] | None = None) -> Transform:
     """The deterministic transform of evaluation and prediction.
 
     An image more than 32 times as long as wide is first cropped to its middle, because resizing its short side could exhaust the memory.
@@ -125,6 +130,7 @@ def eval_transform(
         interpolation: Name of a resampling filter, e.g. 'bicubic'.
         crop_pct: The image is resized to input_size / crop_pct before the central crop; in (0, 1].
         crop_mode: 'center' resizes the short side, 'squash' both sides (ignoring the aspect ratio), 'border' the long side, and pads.
+        padding: Colour of the pads per channel, from 0 to 255; the mean if None.
 
     Returns:
         A function from an RGB image to a normalised float32 tensor (3, input_size, input_size).
@@ -138,6 +144,9 @@ def eval_transform(
     pipeline = create_transform(
         input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct,
         crop_mode=crop_mode)
+    for step in pipeline.transforms:
+        if padding is not None and isinstance(step, CenterCropOrPad):
+            step.fill = padding
     return transforms.Compose([_limit_aspect, *pipeline.transforms])
 
 
@@ -155,6 +164,26 @@ def inverse_normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float
     values = tensor.detach().float().cpu()
     values = values * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
     return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def padding_color(mean: Sequence[float]) -> tuple[int, ...]:
+    """The mean colour per channel, from 0 to 255: the pads that the network sees as zeros."""
+    return tuple(round(255 * value) for value in mean)
+
+
+class _Square:
+    """Make an image square before it is cropped: 'squash' changes its aspect ratio, 'border' pads it. Its side is at most `longest`."""
+
+    def __init__(self, crop_mode: str, longest: int, mean: Sequence[float], interpolation: str) -> None:
+        self.crop_mode, self.longest, self.color = crop_mode, longest, padding_color(mean)
+        self.resampling = Image.Resampling[interpolation.upper()]
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        image = _limit_aspect(image)
+        side = min(self.longest, max(image.size))
+        if self.crop_mode == 'squash':
+            return image.resize((side, side), self.resampling)
+        return ImageOps.pad(image, (side, side), self.resampling, self.color)
 
 
 def _limit_aspect(image: Image.Image) -> Image.Image:

@@ -105,7 +105,8 @@ register_method(
     APINet,
     Paper('Learning Attentive Pairwise Interaction for Fine-Grained Classification', '2002.10191',
           'API-Net is trained on pairs of similar images, whose differences gate the features of both; inference takes '
-          'a single image.'),
+          'a single image.',
+          'Zhuang, Wang, Qiao: Learning Attentive Pairwise Interaction for Fine-Grained Classification. AAAI 2020'),
     {
         'resnet50': Variant("The paper's ResNet-50 (14x14 for 448 px).", cfg=dict(input_size=448)),
         'resnet101': Variant("The paper's ResNet-101 (14x14 for 448 px).", cfg=dict(input_size=448)),

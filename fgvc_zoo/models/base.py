@@ -31,11 +31,13 @@ class Paper(NamedTuple):
         name: Its title.
         arxiv: Its arXiv id, such as '1901.09891'; '' if it is not on arXiv.
         idea: The method in one sentence, for the model card.
+        citation: Authors, title, venue and year; '' if it is not given.
     """
 
     name: str
     arxiv: str
     idea: str
+    citation: str = ''
 
 
 class Explanation(NamedTuple):

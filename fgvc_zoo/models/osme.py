@@ -168,7 +168,8 @@ register_method(
     OSME,
     Paper('Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition', '1806.05372',
           'OSME with MAMC: several excitations of one backbone attend to different parts; a metric loss over pairs of '
-          'images keeps them apart.'),
+          'images keeps them apart.',
+          'Sun, Yuan, Zhou, Ding: Multi-Attention Multi-Class Constraint for Fine-grained Image Recognition. ECCV 2018'),
     {
         'resnet50': Variant("The paper's ResNet-50 at 448 px.", dict(map_size=(14, 14)), dict(input_size=448)),
         'resnet101': Variant("The paper's ResNet-101 at 448 px.", dict(map_size=(14, 14)), dict(input_size=448)),

@@ -237,7 +237,9 @@ def _classifiers(num_scales: int) -> tuple[str, ...]:
 register_method(
     RACNN,
     Paper('Look Closer to See Better: Recurrent Attention Convolutional Neural Network', '',
-          'RA-CNN classifies an image at three scales; small networks propose the region of the next scale.'),
+          'RA-CNN classifies an image at three scales; small networks propose the region of the next scale.',
+          'Fu, Zheng, Mei: Look Closer to See Better: Recurrent Attention Convolutional Neural Network for Fine-Grained Image '
+          'Recognition. CVPR 2017'),
     {
         # `proposal_channels=0` gives its proposal networks all channels, which is 103 million weights each
         'vgg19': Variant(

@@ -47,7 +47,8 @@ register_method(
     WSBAN,
     Paper('Weakly Supervised Bilinear Attention Network', '1808.02152',
           'WS-BAN learns attention maps without part labels, pools the features part by part, and classifies the image '
-          'together with its attended object, enlarged.'),
+          'together with its attended object, enlarged.',
+          'Hu, Xu, Huang, Qi, Huang, Lu: Weakly Supervised Bilinear Attention Network for Fine-Grained Visual Classification. 2018'),
     {
         'inception_v3': Variant(
             "The paper's backbone, features from Mixed_6e (26x26 for 448 px).", args=dict(stage=-2),

@@ -76,7 +76,9 @@ register_method(
     WSDAN,
     Paper('See Better Before Looking Closer', '1901.09891',
           'WS-DAN learns attention maps without part labels, trains on crops and drops of what they attend to, and '
-          'predicts in two passes: over the image and over the attended object, enlarged.'),
+          'predicts in two passes: over the image and over the attended object, enlarged.',
+          'Hu, Qi, Huang, Lu: See Better Before Looking Closer: Weakly Supervised Data Augmentation Network for Fine-Grained Visual '
+          'Classification. 2019'),
     {
         'inception_v3': Variant(
             "The paper's: Inception-v3, features from Mixed_6e (26x26 for 448 px), 32 maps from the pretrained slice.",

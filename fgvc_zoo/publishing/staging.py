@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
@@ -18,12 +19,12 @@ from torch import Tensor
 from fgvc_zoo._errors import UserError, plain
 from fgvc_zoo._files import atomic_write, half_precision, sha256, without_folders, write_json, write_text
 from fgvc_zoo.checkpoints import golden_input
-from fgvc_zoo.loading import TimmModel, load_model
+from fgvc_zoo.loading import TimmModel, is_trained, load_model
 from fgvc_zoo.models import find_method
 from fgvc_zoo.publishing.card import render_card
 from fgvc_zoo.saving import portable_args
 
-WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
+WEIGHTS, GOLDEN, CHECKSUMS, RESULT, RUN = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json', 'run.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'plain.json', 'attention.png', 'attention.jpg', LEADERBOARD)
@@ -42,6 +43,7 @@ def stage(
         benchmark: str | None = None,
         full: bool = False,
         plain: Path | None = None,
+        base_model: str = '',
 ) -> Path:
     """Write the repository of a trained model into a folder. Every file is written atomically.
 
@@ -57,6 +59,7 @@ def stage(
         benchmark: 'ORG/DATASET' or 'ORG/DATASET:TASK' on the Hub, for its leaderboard (`.eval_results`).
         full: Keep single precision weights instead of rounding them to half precision.
         plain: The result file of plain fine-tuning in the papers' protocol; None means `plain.json` in `source`, if it exists.
+        base_model: The repository on the Hub of the weights that training began with; '' takes it from the run's settings.
 
     Returns:
         `folder`.
@@ -112,9 +115,11 @@ def stage(
     if picture:
         writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
     method = find_method(config['architecture'])
+    run = json.loads((source / RUN).read_text(encoding='utf-8')) if (source / RUN).is_file() else {}
     card = render_card(
         repo_id, config, record, opponents, license or '', about, picture_name, rounded, sorted(writers),
-        model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo')
+        model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo',
+        base_model or base_model_of(run, record['backbone']), run.get('images', 0))
     writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():
@@ -124,6 +129,26 @@ def stage(
     sums = {name: sha256(folder / name) for name in sorted(writers)}
     write_json(folder / CHECKSUMS, sums)
     return folder
+
+
+def base_model_of(run: dict[str, Any], backbone: str) -> str:
+    """The repository on the Hub of the weights that a run began with, such as 'timm/resnet50.a1_in1k'; '' if its settings do not tell.
+
+    Args:
+        run: Content of its run.json.
+        backbone: Name of the timm model.
+    """
+    config = run.get('config', {})
+    if str(config.get('model', '')).startswith('hf-hub:'):
+        return str(config['model']).removeprefix('hf-hub:').partition('@')[0]
+    plain_start = config.get('pretrained_backbone') is True and not is_trained(config['model'])
+    return hub_id(backbone) if plain_start else ''
+
+
+def hub_id(backbone: str) -> str:
+    """The repository on the Hub of a timm model's weights; '' if it has none."""
+    cfg = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    return (cfg.hf_hub_id or '') if cfg else ''
 
 
 def is_staged(folder: Path) -> bool:

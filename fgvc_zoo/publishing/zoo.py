@@ -16,7 +16,7 @@ from fgvc_zoo._files import write_text
 from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.checkpoints import FOLDER, MANIFEST, Checkpoint, load_manifest
 from fgvc_zoo.loading import load_model
-from fgvc_zoo.publishing.staging import COMPARABLE, WEIGHTS, stage
+from fgvc_zoo.publishing.staging import COMPARABLE, WEIGHTS, hub_id, stage
 from fgvc_zoo.saving import save_config, write_calibration
 
 
@@ -55,7 +55,7 @@ def stage_checkpoint(
         shutil.copyfile(item.file, source / WEIGHTS)
         return stage(
             source, folder, repo_id, item.license, item.data, result, find_baseline(result, result.parent), picture, benchmark,
-            plain=find_baseline(result, result.parent / 'plain'))
+            plain=find_baseline(result, result.parent / 'plain'), base_model=hub_id(model.backbone_name))
 
 
 def update_manifest(entry: dict[str, Any]) -> None:

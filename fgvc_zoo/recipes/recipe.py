@@ -38,8 +38,8 @@ class Recipe:
         model_args: Arguments of `timm.create_model`.
         input_size: Side of the square input in pixels; null for the model's own (its pretrained_cfg).
         crop_pct: At test time, central part of the resized image, in (0, 1]; null for the model's own.
-        crop_mode: At test time, how a picture becomes square: 'center', 'squash' or 'border' (see `eval_transform`); null for the
-            model's own.
+        crop_mode: How a picture becomes square at test time: 'center' shows its middle, 'squash' changes its aspect ratio, 'border' pads it
+            (see `eval_transform`); null for the model's own. With the last two, training images become square in the same way.
         epochs: Passes over the training split.
         batch_size: Images a step and process; the last short batch of an epoch is dropped.
         accumulate: A step's images go through the network in this many equal parts, whose gradients are added, so that a step needs less

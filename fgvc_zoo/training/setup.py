@@ -121,7 +121,8 @@ def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], se
         UserError: The model is tied to one input size and the recipe has early epochs, or the data cannot be used.
     """
     def at(size: int) -> Transform:
-        return train_transform(size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation)
+        return train_transform(
+            size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation, cfg.get('crop_mode') or 'center')
 
     side = cfg['input_size'][-1]
     dataset = open_dataset(data, split, transform=at(side), seed=seed)

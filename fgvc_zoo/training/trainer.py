@@ -31,6 +31,7 @@ from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, fits_in_memor
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import method_and_backbone, parts_of, summarize
 from fgvc_zoo.tasks import MethodTask, task_settings
+from fgvc_zoo.training.advice import shape_advice
 from fgvc_zoo.training.checkpoint import CHECKPOINT
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.identity import run_folder
@@ -85,7 +86,8 @@ class Run(RunState):
         self.log = ProgressLog(main and not terminal)
         self._estimated = not main
         if main and self.config.progress:
-            print(self._introduction(), file=sys.stderr, flush=True)
+            for line in filter(None, (self._introduction(), shape_advice(self.dataset, self.model.pretrained_cfg))):
+                print(line, file=sys.stderr, flush=True)
         with progress_bar(terminal and main, details=True) as bar, self.stop:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torchvision import transforms
 
 from fgvc_zoo._errors import UserError
@@ -123,6 +123,50 @@ def test_resize_crop_is_a_cut_of_the_squashed_picture() -> None:
         assert len(matches) == 1
         met.update(matches)
     assert len(met) > 6
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Brightness rises from left to right and from top to bottom."""
+    ramp = np.add.outer(np.linspace(0, 127, height), np.linspace(0, 127, width)).round().astype(np.uint8)
+    return Image.fromarray(ramp[:, :, None].repeat(3, 2))
+
+
+@pytest.mark.parametrize('crop_mode', ['squash', 'border'])
+@pytest.mark.parametrize('size', [(90, 40), (40, 90)])
+def test_a_crop_of_everything_is_what_prediction_sees(crop_mode: str, size: tuple[int, int]) -> None:
+    image = smooth(*size)
+    trained = train_transform(32, MEAN, STD, 'bilinear', STILL, crop_mode)(image)
+    predicted = eval_transform(32, MEAN, STD, 'bilinear', 1.0, crop_mode)(image)
+    inside = (slice(None), slice(12, 20), slice(12, 20))  # the pads' edge may be a pixel off
+    torch.testing.assert_close(trained[inside], predicted[inside], rtol=0, atol=0.1)
+    if crop_mode == 'border':
+        corner = inverse_normalize(trained, MEAN, STD)[0, 0]
+        np.testing.assert_array_equal(corner, [round(255 * value) for value in MEAN])
+
+
+def test_crops_of_a_squashed_picture_have_its_shape() -> None:
+    """A circle of a picture twice as wide as high is an ellipse twice as high as wide, in training as in prediction."""
+    image = Image.new('RGB', (200, 100))
+    ImageDraw.Draw(image).ellipse([80, 30, 120, 70], fill='white')
+    for crop_mode, ratio in (('squash', 2), ('border', 1)):
+        seen = train_transform(96, (0, 0, 0), (1, 1, 1), 'bilinear', STILL, crop_mode)(image)[0] > 0.5
+        rows, columns = seen.any(1).sum().item(), seen.any(0).sum().item()
+        assert rows / columns == pytest.approx(ratio, abs=0.15)
+
+
+def test_a_square_of_a_long_picture_is_bounded() -> None:
+    for crop_mode in ('squash', 'border'):
+        assert train_transform(16, MEAN, STD, 'bilinear', STILL, crop_mode).transforms[0](Image.new('RGB', (3000, 100))).size == (32, 32)
+
+
+def test_pads_have_the_given_colour() -> None:
+    seen = eval_transform(20, (0, 0, 0), (1, 1, 1), 'bilinear', 1.0, 'border', (10, 20, 30))(Image.new('RGB', (40, 20), 'white'))
+    np.testing.assert_array_equal(inverse_normalize(seen, (0, 0, 0), (1, 1, 1))[0, 0], [10, 20, 30])
+
+
+def test_an_unknown_crop_mode_of_training() -> None:
+    with pytest.raises(UserError, match="'squash'"):
+        train_transform(16, MEAN, STD, 'bilinear', STILL, 'squish')
 
 
 def test_three_color_jitters_are_brightness_contrast_and_saturation() -> None:

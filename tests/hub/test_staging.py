@@ -261,3 +261,17 @@ def test_files_of_others_are_not_overwritten(run, tmp_path):
     with pytest.raises(UserError, match='choose a folder of its own'):
         stage(run, run, REPO, 'MIT')
     assert (run / 'model.safetensors').read_bytes() == before
+
+
+@pytest.mark.parametrize(('config', 'expected'), [
+    (dict(model='wsdan_test_resnet', pretrained_backbone=True), 'timm/test_resnet.r160_in1k'),
+    (dict(model='wsdan_test_resnet', pretrained_backbone=False), ''),
+    (dict(model='wsdan_test_resnet', pretrained_backbone='weights.safetensors'), ''),
+    (dict(model='wsdan_tf_efficientnet_lite0.grocery81', pretrained_backbone=True), ''),
+    (dict(model='hf-hub:tester/pears@v1', pretrained_backbone=True), 'tester/pears'),
+])
+def test_the_weights_that_a_run_began_with(run, tmp_path, config, expected):
+    (run / 'run.json').write_text(json.dumps(dict(config=config, images=1234)))
+    card = ModelCard((stage(run, tmp_path / 'staged', REPO, 'MIT') / 'README.md').read_text())
+    assert (card.data.base_model or '') == expected
+    assert 'Trained on 1,234 photographs.' in card.text

@@ -1,5 +1,7 @@
 """One call registers a method: its names, configurations and entrypoints."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -9,6 +11,21 @@ from fgvc_zoo import UserError
 from fgvc_zoo.models import METHODS, FineGrainedModel, Paper, Variant, find_method, register_method
 
 PAPER = Paper('A Paper', '1234.56789', 'It averages.')
+
+
+def test_the_papers_are_cited_as_in_the_citation_file():
+    """Every author of CITATION.cff, the title's beginning and the year."""
+    import yaml
+    references = yaml.safe_load((Path(__file__).parents[2] / 'CITATION.cff').read_text())['references']
+    papers = [method.paper for method in METHODS.values() if method.package == 'fgvc-zoo']
+    assert len(papers) == len(references) == 5
+    for paper in papers:
+        entry = next(entry for entry in references if entry['title'].startswith(paper.name))
+        authors, _, rest = paper.citation.partition(': ')
+        assert authors.split(', ') == [author['family-names'] for author in entry['authors']]
+        venue = f"{entry['collection-title']} {entry['year']}" if 'collection-title' in entry else str(entry['year'])
+        assert rest == f"{entry['title']}. {venue}"
+        assert entry.get('url', '').rpartition('/')[2] == paper.arxiv
 
 
 def make_class(name):

@@ -1,13 +1,15 @@
 """The model card as text: opponents, confusions, licences."""
 
 import html
+from email.message import Message
 
 import pytest
 from huggingface_hub import ModelCard
 
 from fgvc_zoo._errors import plain
 from fgvc_zoo.models import Paper
-from fgvc_zoo.publishing.card import as_text, render_card
+from fgvc_zoo.publishing import card as card_module
+from fgvc_zoo.publishing.card import as_text, project_page, render_card
 
 CONFIG = dict(architecture='wsdan_test', label_names=['gala', 'kiwi', 'leek'])
 
@@ -54,10 +56,57 @@ def test_the_data_set_is_cited():
     assert 'Data:' not in card()
 
 
+def test_what_was_measured_and_trained_on():
+    assert 'Measured on the 4 photographs of the test split of own photographs (the folder \'fruit\') at\n64 px' in card()
+    assert 'the test split of CUB-200-2011 at' in card(dict(record(), data='cub200'))
+    assert 'Trained on 1,200 photographs.' in card(about='', trained_images=1200)
+    assert ', trained on 1,200 photographs.' in card(about='', trained_images=1200)
+    assert 'trained on' not in card(about='').lower()
+
+
+def test_how_to_install_it_and_where_the_project_is(monkeypatch):
+    text = card()
+    assert '```\npip install fgvc-zoo\n```' in text and 'the package **fgvc-zoo**' in text
+    assert '```\npip install fgvc-zoo apples\n```' in card(package='apples')
+    monkeypatch.setattr(card_module, 'project_page', lambda: 'https://example.org/zoo')
+    assert 'the package [**fgvc-zoo**](https://example.org/zoo)' in card()
+
+
+def test_the_page_of_a_project_is_that_of_its_metadata(monkeypatch):
+    found = Message()
+    monkeypatch.setattr(card_module, 'metadata', lambda name: found)
+    assert project_page() == ''
+    found['Project-URL'] = 'Source, https://example.org/zoo'
+    found['Project-URL'] = 'Tracker, https://example.org/issues'
+    assert project_page() == 'https://example.org/zoo'
+    monkeypatch.undo()
+    assert project_page('no-such-distribution') == ''
+
+
+def test_all_classes_are_listed_up_to_a_thousand():
+    assert 'The 3 classes</summary>\n\ngala, kiwi, leek.\n' in card()
+    many = [f'class_{index}' for index in range(1203)]
+    text = card(config=dict(CONFIG, label_names=many))
+    assert 'class\\_998, class\\_999 and 203 more.' in text and 'class\\_1000' not in text
+
+
+def test_the_weights_it_began_with():
+    text = card(base_model='timm/test_resnet.r160_in1k')
+    assert ModelCard(text).data.base_model == 'timm/test_resnet.r160_in1k'
+    assert 'Training began with the weights of `timm/test_resnet.r160_in1k`.' in text
+    assert ModelCard(card()).data.base_model is None and 'Training began' not in card()
+
+
+def test_the_paper_is_cited():
+    cited = Paper('A Paper', '1234.56789', 'It finds apples.', 'Author, Other: A Paper. 2020')
+    assert '## Cite\n\nAuthor, Other: A Paper. 2020. arXiv:1234.56789.\n' in card(paper=cited)
+    assert '## Cite' not in card() and '## Cite' not in card(paper=None)
+
+
 def test_limits():
     text = card(record(ece=0.25, confusions=[dict(true='gala', predicted='leek', count=2)]), rounded=True)
     assert 'off by 25 percentage points' in text
-    assert 'Most frequent confusions: gala for leek.' in text
+    assert 'Most frequent confusions: gala taken for leek.' in text
     assert 'rounded to half precision' in text
     assert 'percentage points on average' not in card()
 

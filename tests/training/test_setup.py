@@ -135,6 +135,18 @@ def test_early_epochs_see_smaller_images_and_every_epoch_its_own_crop(photos):
         f'folder:{photos}', 'train', recipe.replace(early_epochs=0), {**cfg, 'input_size': (3, 224, 224)}, seed=0)[2, 0, 0][0])
 
 
+def test_training_images_become_square_as_those_of_prediction(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        for index in range(2):
+            Image.new('RGB', (200, 50), 'white').save(tmp_path / 'train' / name / f'{index}.png')
+    cfg = {**timm.get_pretrained_cfg('test_resnet').to_dict(), 'mean': (0.5, 0.5, 0.5)}
+    still = load_recipe('baseline').replace(augmentation=dict(scale=[1.0, 1.0], ratio=[1.0, 1.0], hflip=0, color_jitter=0))
+    for mode, padded in (('border', True), ('squash', False), ('center', False), (None, False)):
+        image = train_dataset(f'folder:{tmp_path}', 'train', still, {**cfg, 'crop_mode': mode}, seed=0)[0, 0, 0][0]
+        assert (image[:, 0].abs().max().item() < 0.02) == padded, mode
+
+
 @pytest.mark.parametrize(('side', 'scale', 'early'), [
     (224, 0.7, 160), (448, 0.7, 320), (448, 1.0, 448), (96, 0.1, 32), (32, 0.5, 32), (16, 0.5, 16), (100, 1.0, 96)])
 def test_early_images_are_a_multiple_of_32_and_never_larger_than_the_others(side, scale, early):
