@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,15 +251,57 @@ def faithfulness_table() -> str:
     record = json.loads((RESULTS / 'checks' / 'faithfulness.json').read_text(encoding='utf-8'))
     lines = ['| method | map | deletion | insertion | pointing game | box IoU | IoU of its own box |', '|---|---|---|---|---|---|---|']
     for method, kinds in record['results'].items():
-        for kind in ('own attention', 'Grad-CAM', 'middle', 'noise'):
+        for kind in ('own attention', 'Grad-CAM', 'central blob'):
             cells = [_interval(kinds[kind][name]) for name in ('deletion', 'insertion', 'pointing', 'box_iou')]
-            own = _interval(kinds['own box']['box_iou']) if kind == 'own attention' else ''
+            own = _interval(kinds['own box']['box_iou']) if kind == 'own attention' else '-'
             lines.append(f"| {method} | {kind} | {' | '.join(cells)} | {own} |")
+        differences = kinds['own attention less Grad-CAM']
+        cells = [_interval(differences[name], sign='+') for name in ('deletion', 'insertion', 'pointing', 'box_iou')]
+        lines.append(f"| {method} | own attention less Grad-CAM | {' | '.join(cells)} | - |")
     return '\n'.join(lines)
 
 
-def _interval(value: dict[str, float]) -> str:
-    return f"{value['mean']:.0f} [{value['low']:.0f}, {value['high']:.0f}]"
+def _interval(value: dict[str, float], sign: str = '') -> str:
+    """The mean and its interval; `sign` '+' for a difference."""
+    mean, low, high = (f'{value[name]:{sign}.1f}' for name in ('mean', 'low', 'high'))
+    return f'{mean} [{low}, {high}]'
+
+
+def choice_table(results: list[dict[str, Any]]) -> str:
+    """What decides between the methods: accuracy and gain, time and size, memory of a training step, passes that see the image."""
+    tuned, methods = _tuned_and_methods(results)
+    memory = json.loads((RESULTS / 'checks' / 'training_memory.json').read_text(encoding='utf-8'))
+    whole = memory['baseline']['peak_mb']
+    lines = ['| method | top-1 | over the tuned baseline | a photograph, beside its backbone | weights | memory of a training step |',
+             '|---|---|---|---|---|---|',
+             f"| tuned baseline | {tuned['metrics']['top1']:.1f} | - | 1.0 x | {methods[0]['cost']['backbone_parameters'] / 1e6:.1f} M "
+             f"| {whole / 1e3:.1f} GB |"]
+    for result in methods:
+        cost, comparison = result['cost'], compare_records(result, tuned)
+        peak = memory.get(result['method'], {}).get('parts_mb')
+        lines.append(
+            f"| [{result['method']}]({result['method']}.md) | **{result['metrics']['top1']:.1f}** | {comparison.difference:+.1f} "
+            f"[{comparison.low:+.1f}, {comparison.high:+.1f}] | {cost['milliseconds'] / cost['backbone_milliseconds']:.1f} x "
+            f"| {cost['parameters'] / 1e6:.1f} M | {f'{peak / 1e3:.1f} GB' if peak else 'not measured'} |")
+    return '\n'.join(lines)
+
+
+def method_table(method: str) -> str:
+    """One row a full-size result of a method, each beside the tuned baseline of the same protocol."""
+    lines = ['| weights | data | input | top-1 | over the tuned baseline | each prediction alone | box IoU >= 0.5 | a photograph |',
+             '|' + '---|' * 8]
+    for result in load_results(RESULTS):
+        if result['method'] != method:
+            continue
+        tuned, = [other for other in load_results(RESULTS) if other['method'] == 'baseline' and _key(other) == _key(result)]
+        metrics, gain = result['metrics'], f"{result['metrics']['top1'] - tuned['metrics']['top1']:+.1f}"
+        if 'correct' in metrics and 'correct' in tuned['metrics']:
+            comparison = compare_records(result, tuned)
+            gain = f'{comparison.difference:+.1f} [{comparison.low:+.1f}, {comparison.high:+.1f}]'
+        cost = f"{result['cost']['milliseconds']:.0f} ms" if 'cost' in result else '-'
+        lines.append(f"| `{result['model']}` | {result['data']} | {result['input_size']} px | **{metrics['top1']:.1f}** | {gain} "
+                     f"| {_parts(metrics)} | {_boxes(metrics)} | {cost} |")
+    return '\n'.join(lines)
 
 
 def _of(data: str) -> list[dict[str, Any]]:
@@ -272,9 +315,9 @@ TABLES = dict(
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
     models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table,
-    calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table)
-FILES = tuple(ROOT / name for name in (
-    'README.md', 'benchmarks/README.md', 'hub/README.md', 'docs/calibration.md', 'docs/data.md', 'docs/export.md', 'docs/speed.md'))
+    calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table,
+    choice=lambda: choice_table(_of('cub200')), **{f'method {name}': partial(method_table, name) for name in METHODS})
+FILES = (ROOT / 'README.md', ROOT / 'benchmarks' / 'README.md', ROOT / 'hub' / 'README.md', *sorted((ROOT / 'docs').rglob('*.md')))
 
 
 def render(text: str) -> str:

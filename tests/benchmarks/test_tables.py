@@ -1,6 +1,7 @@
 """The tables of the documents: what their cells are computed from."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,30 @@ def test_render_replaces_only_what_is_between_the_marks(monkeypatch):
 @pytest.mark.parametrize('method', ['baseline', 'wsdan'])
 def test_errors_removed(method):
     assert tables._removed(method, 90.0, 80.0) == ('-' if method == 'baseline' else '50 %')
+
+
+def test_faithfulness_of_every_map(monkeypatch, tmp_path):
+    def row(start):
+        return {name: dict(mean=start + index, low=start + index - 1, high=start + index + 1)
+                for index, name in enumerate(('deletion', 'insertion', 'pointing', 'box_iou'))}
+
+    kinds = {'own attention': row(10), 'Grad-CAM': row(20), 'central blob': row(30), 'own attention less Grad-CAM': row(-10)}
+    kinds['own box'] = dict(box_iou=dict(mean=55, low=54, high=56))
+    monkeypatch.setattr(tables, 'RESULTS', tmp_path)
+    (tmp_path / 'checks').mkdir()
+    (tmp_path / 'checks' / 'faithfulness.json').write_text(json.dumps(dict(results=dict(osme=kinds))))
+    _, _, own, grad, blob, difference = tables.faithfulness_table().splitlines()
+    assert own.endswith('| 10.0 [9.0, 11.0] | 11.0 [10.0, 12.0] | 12.0 [11.0, 13.0] | 13.0 [12.0, 14.0] | 55.0 [54.0, 56.0] |')
+    assert '| 20.0 [' in grad and '| 30.0 [' in blob and '| -10.0 [-11.0, -9.0] |' in difference
+
+
+def test_every_method_beside_the_tuned_baseline():
+    """Against README's figures, which other code draws."""
+    choice = tables.choice_table(tables._of('cub200'))
+    assert [line.split(' | ')[0] for line in choice.splitlines()[2:]] == [
+        '| tuned baseline', *(f'| [{name}]({name}.md)' for name in ('wsdan', 'wsban', 'apinet', 'racnn', 'osme'))]
+    rows = tables.method_table('wsdan').splitlines()[2:]
+    assert len(rows) == 2 and '| 85.3' not in rows[1]
+    readme = (tables.ROOT / 'README.md').read_text()
+    gain = rows[0].split(' | ')[4]
+    assert gain.startswith('+3.3 [') and gain in readme and gain in choice
