@@ -55,7 +55,8 @@ def _rows() -> list[dict[str, Any]]:
     for method in METHODS.values():
         for name in method.model_names:
             cfg = timm.get_pretrained_cfg(name)
-            size = cfg.input_size[-1] if cfg else None
+            # without weights the architecture's own size, which training takes, and not that of its default checkpoint
+            size = method.cfgs.get(name, {}).get('input_size', cfg.input_size if cfg else (None,))[-1]
             # the weights of this package's methods are in the manifest
             own = method.weights.get(name) if method.package != 'fgvc-zoo' else None
             rows.append(dict(

@@ -47,15 +47,17 @@ class Meters:
         return f'{parts} acc {accuracy:.1f} % {self.rate(images_per_step):.0f} images/s'
 
 
-def warn_at_chance(accuracy: float, classes: int, images: int) -> None:
+def warn_at_chance(accuracy: float, classes: int, steps: int, batch_size: int) -> None:
     """Warn if the training accuracy of the first epoch could be that of guessing.
 
     Args:
         accuracy: In percent.
         classes: Number of classes; with a single one nothing is said.
-        images: Images of the epoch; with fewer than ten a class nothing is said.
+        steps: Training steps of the epoch; with fewer than ten nothing is said, since the learning rate is still rising.
+        batch_size: Images a step; with fewer than ten a class in the epoch nothing is said.
     """
-    if classes < 2 or images < 10 * classes:
+    images = steps * batch_size
+    if classes < 2 or steps < 10 or images < 10 * classes:
         return
     guess = 1 / classes
     likely = 100 * (guess + 3 * math.sqrt(guess * (1 - guess) / images))

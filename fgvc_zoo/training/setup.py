@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,20 @@ def train_sampler(dataset: ImageDataset, recipe: Recipe, seed: int, rank: int, w
     return BalancedSampler(
         dataset.targets, recipe.batch_size, recipe.images_per_class, seed=seed, rank=rank, world=world,
         similar_classes=recipe.similar_classes)
+
+
+def images_per_class(recipe: Recipe, targets: Sequence[int]) -> int | None:
+    """The recipe's `images_per_class`, or more if its batch would need more classes than there are: the next divisor of the batch.
+
+    Args:
+        recipe: The recipe.
+        targets: Class of each training image.
+    """
+    classes, wanted = len(set(targets)), recipe.images_per_class
+    if wanted is None or recipe.batch_size % wanted:  # the sampler refuses the latter
+        return wanted
+    return next(count for count in range(wanted, recipe.batch_size + 1)
+                if recipe.batch_size % count == 0 and recipe.batch_size // count <= classes)
 
 
 def class_vectors(model: TimmModel) -> Tensor:

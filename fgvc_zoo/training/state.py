@@ -31,7 +31,16 @@ from fgvc_zoo.training.identity import check_identity, identity
 from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.models import build_model
-from fgvc_zoo.training.setup import parameter_groups, schedule, train_dataset, train_loader, train_sampler, trained_backbone, weigh_classes
+from fgvc_zoo.training.setup import (
+    images_per_class,
+    parameter_groups,
+    schedule,
+    train_dataset,
+    train_loader,
+    train_sampler,
+    trained_backbone,
+    weigh_classes,
+)
 from fgvc_zoo.version import __version__
 
 
@@ -74,8 +83,9 @@ class RunState:
         self.recipe = recipe = config.recipe.replace(
             input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'],
             model_args=portable_args(self.model._model_args) if is_trained(config.model) else config.recipe.model_args)
-        self.config = config = replace(config, recipe=recipe)
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
+        self.recipe = recipe = recipe.replace(images_per_class=images_per_class(recipe, self.dataset.targets))
+        self.config = config = replace(config, recipe=recipe)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
                              if config.eval_split else None)
 

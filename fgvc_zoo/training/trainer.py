@@ -274,7 +274,7 @@ class Run(RunState):
         if self.eval_dataset is not None and ((self.epoch + 1) % self.config.eval_every == 0 or last):
             row.update(self._measure(self.eval_dataset))
         if self.epoch == 0 and self.accelerator.is_main_process and not getattr(self.task, 'has_phases', False):
-            warn_at_chance(row['train_top1'], len(self.class_names), self.meters.steps * self.recipe.batch_size)
+            warn_at_chance(row['train_top1'], len(self.class_names), self.meters.steps, self.recipe.batch_size)
         if self.accelerator.is_main_process:
             self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
             if self.config.progress:

@@ -31,3 +31,15 @@ def test_names_are_on_one_line(call, monkeypatch, terminal, width):
         assert max(map(len, map(str.rstrip, lines))) <= width
     if not terminal:
         assert len(lines) == 1 + len(names) and any('5,994 photographs' in line for line in lines)
+
+
+def test_the_size_of_an_architecture_is_that_of_its_training(call):
+    """The default checkpoint of one may have another."""
+    from fgvc_zoo.recipes import load_recipe
+    from fgvc_zoo.training.models import build_model
+
+    _, out, _ = call('models', 'wsdan_tf_efficientnet_lite0*', '--json')
+    sizes = {row['name']: row['input_size'] for row in json.loads(out)}
+    model = build_model('wsdan_tf_efficientnet_lite0', load_recipe('wsdan'), 2, False)
+    assert sizes['wsdan_tf_efficientnet_lite0'] == model.pretrained_cfg['input_size'][-1] == 224
+    assert sizes['wsdan_tf_efficientnet_lite0.cub200'] == 448

@@ -19,11 +19,12 @@ def test_means_and_rate():
     assert Meters().means() == {} and Meters().rate(32) == 0
 
 
-@pytest.mark.parametrize(('accuracy', 'classes', 'images', 'warns'), [
-    (10.5, 10, 240, True), (66.0, 10, 240, False), (0.6, 200, 5984, True), (12.0, 200, 5984, False), (50.0, 2, 16, False)])
-def test_training_at_chance_is_said(accuracy, classes, images, warns):
+@pytest.mark.parametrize(('accuracy', 'classes', 'steps', 'batch_size', 'warns'), [
+    (10.5, 10, 30, 8, True), (66.0, 10, 30, 8, False), (0.6, 200, 187, 32, True), (12.0, 200, 187, 32, False), (50.0, 2, 10, 1, False),
+    (10.5, 10, 10, 24, True), (10.5, 10, 9, 240, False)])
+def test_training_at_chance_is_said(accuracy, classes, steps, batch_size, warns):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        warn_at_chance(accuracy, classes, images)
+        warn_at_chance(accuracy, classes, steps, batch_size)
     assert bool(caught) == warns
     assert not warns or 'no better than guessing' in str(caught[0].message)

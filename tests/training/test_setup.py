@@ -12,10 +12,20 @@ from torch import nn
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
+from fgvc_zoo.data import BalancedSampler
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.models import build_model
-from fgvc_zoo.training.setup import class_vectors, early_side, parameter_groups, schedule, train_dataset, train_mode, trained_backbone
+from fgvc_zoo.training.setup import (
+    class_vectors,
+    early_side,
+    images_per_class,
+    parameter_groups,
+    schedule,
+    train_dataset,
+    train_mode,
+    trained_backbone,
+)
 
 # every method over the backbones of the papers
 PAPER_MODELS = [
@@ -167,3 +177,19 @@ def test_the_rows_of_the_classifier_tell_similar_classes():
     assert model.fc.weight.any()  # a copy
     with pytest.raises(UserError, match='is not one layer, so similar_classes must be 1'):
         class_vectors(timm.create_model('test_resnet', num_classes=0))
+
+
+@pytest.mark.parametrize(('batch_size', 'wanted', 'classes', 'found'), [
+    (32, 2, 200, 2), (32, 2, 16, 2), (32, 2, 12, 4), (32, 2, 4, 8), (32, 2, 3, 16), (32, 4, 2, 16), (30, 2, 4, 10), (32, None, 4, None),
+    (6, 4, 1, 4)])
+def test_a_batch_needs_no_more_classes_than_there_are(batch_size, wanted, classes, found):
+    recipe = load_recipe('baseline').replace(batch_size=batch_size, images_per_class=wanted)
+    assert images_per_class(recipe, [index % classes for index in range(3 * classes)]) == found
+
+
+def test_the_sampler_takes_them():
+    recipe = load_recipe('apinet')
+    targets = [index % 4 for index in range(64)]
+    sampler = BalancedSampler(targets, recipe.batch_size, images_per_class(recipe, targets))
+    batch = [targets[index] for _, index, _ in list(sampler)[:recipe.batch_size]]
+    assert sorted(batch) == sorted([0, 1, 2, 3] * 8)
