@@ -1,5 +1,4 @@
-"""Draw the tables of README.md, benchmarks/README.md, hub/README.md and docs/ from the result files, the manifest and the data
-sets.
+"""Draw the tables of README.md, benchmarks/README.md, hub/README.md and docs/ from the result files, the manifest and the data sets.
 
     python benchmarks/accuracy/tables.py            # rewrite them
     python benchmarks/accuracy/tables.py --check    # fail if they are not what the files say
@@ -168,6 +167,18 @@ def model_table(methods: list[Method] | None = None) -> str:
     return '\n'.join(lines)
 
 
+def weights_table() -> str:
+    """One row a checkpoint that comes with the package: what it knows, how good, large and fast it is."""
+    lines = ['| weights | data | top-1 | parameters | images/s | file |', '|---|---|---|---|---|---|']
+    for item in sorted(load_manifest(), key=lambda item: (item.tag, -item.metrics['top1'])):
+        if item.in_package:
+            cost = json.loads((ROOT / item.results).read_text(encoding='utf-8')).get('cost')
+            size, speed = (f"{cost['parameters'] / 1e6:.1f} M", f"{1000 / cost['milliseconds']:.0f}") if cost else ('-', '-')
+            lines.append(f"| `{item.name}` | {item.data.partition(',')[0]}, {item.num_classes} classes | **{item.metrics['top1']:.1f} %** "
+                         f"| {size} | {speed} | {item.size / 1e6:.0f} MB |")
+    return '\n'.join(lines)
+
+
 def checkpoint_table() -> str:
     """One row a checkpoint: what it is, how it loads from a clone, and the command that publishes it."""
     lines = ['| checkpoint | size | top-1 | load it from a clone | publish it |', '|---|---|---|---|---|']
@@ -314,8 +325,8 @@ TABLES = dict(
     grocery=lambda: accuracy_table(_of('grocery')),
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
-    models=model_table, checkpoints=checkpoint_table, data=data_table, folders=folders, parity=parity_table, operations=operations_table,
-    calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table,
+    models=model_table, weights=weights_table, checkpoints=checkpoint_table, data=data_table, folders=folders,
+    parity=parity_table, operations=operations_table, calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table,
     choice=lambda: choice_table(_of('cub200')), **{f'method {name}': partial(method_table, name) for name in METHODS})
 FILES = (ROOT / 'README.md', ROOT / 'benchmarks' / 'README.md', ROOT / 'hub' / 'README.md', *sorted((ROOT / 'docs').rglob('*.md')))
 
