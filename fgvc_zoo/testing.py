@@ -143,7 +143,7 @@ class MethodContract:
     def test_compiles_as_one_graph(self, images: Tensor) -> None:
         model = self.make()
         torch.compiler.reset()
-        compiled = torch.compile(model, fullgraph=True, backend='eager')
+        compiled: Any = torch.compile(model, fullgraph=True, backend='eager')
         with torch.no_grad():
             torch.testing.assert_close(compiled(images), model(images), rtol=1e-3, atol=1e-4)
 

@@ -5,11 +5,13 @@ from fgvc_zoo.data.batches import ImageBatch, load_batches
 from fgvc_zoo.data.cache import fits_in_memory
 from fgvc_zoo.data.checking import DataReport, check_data, draw_class_sizes
 from fgvc_zoo.data.class_names import match_classes
-from fgvc_zoo.data.datasets import CUB200, LAYOUTS, Grocery, find_layout, open_dataset
+from fgvc_zoo.data.datasets import LAYOUTS, find_layout, open_dataset
 from fgvc_zoo.data.files import IMAGE_EXTENSIONS, find_images, free_names, is_url
 from fgvc_zoo.data.folder import ImageFolder
 from fgvc_zoo.data.images import ImageError, image_size, load_image
 from fgvc_zoo.data.info import DataInfo
+from fgvc_zoo.data.layouts.birds import CUB200
+from fgvc_zoo.data.layouts.grocery import Grocery
 from fgvc_zoo.data.samplers import BalancedSampler, EpochSampler
 from fgvc_zoo.data.transforms import Augmentation, eval_transform, inverse_normalize, train_transform
 

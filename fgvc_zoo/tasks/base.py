@@ -147,7 +147,8 @@ class MethodTask(TrainingTask):
 
     def no_sync(self) -> Any:
         """A context in which gradients are accumulated without averaging them over processes."""
-        return self._parallel[0].no_sync() if self._parallel else super().no_sync()
+        module: Any = self._parallel[0] if self._parallel else super()
+        return module.no_sync()
 
     def get_task_state(self, module: Any = None, ema: bool = False) -> dict[str, Any]:
         """The state of everything beside the model: state dicts of modules, tensors, by attribute name."""

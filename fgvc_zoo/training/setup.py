@@ -185,7 +185,7 @@ def weigh_classes(task: TrainingTask, recipe: Recipe, dataset: ImageDataset) -> 
     task.weigh_classes(balanced_weights(dataset.targets, dataset.num_classes))
 
 
-def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader:
+def train_loader(dataset: ImageDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool) -> DataLoader[Any]:
     """Batches of (images (B, 3, S, S) float32, targets (B,) int64)."""
     return DataLoader(
         dataset, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin, drop_last=True,
