@@ -45,6 +45,11 @@ def compare(correct: str, opponent: str, resamples: int = RESAMPLES, seed: int =
 
     Raises:
         UserError: The two were not measured on the same number of images.
+
+    Example:
+        >>> found = compare(90 * '1' + 10 * '0', 80 * '1' + 20 * '0')
+        >>> found.difference, found.errors_removed, f'{found.p_value:.4f}'
+        (10.0, 50.0, '0.0020')
     """
     if len(correct) != len(opponent) or not correct:
         raise UserError(f'two models are compared on the same images, not on {len(correct)} and {len(opponent)}')

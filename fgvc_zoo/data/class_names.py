@@ -18,6 +18,10 @@ def match_classes(names: Sequence[str], known: Sequence[str]) -> list[int | None
 
     Returns:
         For each name its index in `known`, or None.
+
+    Example:
+        >>> match_classes(['rock_wren', 'Ostrich'], ['House Wren', 'Rock Wren'])
+        [1, None]
     """
     exact = {name: index for index, name in enumerate(known)}
     folded = [_folded(name) for name in known]

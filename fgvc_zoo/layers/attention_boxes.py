@@ -31,6 +31,13 @@ def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: 
     Returns:
         Boxes (B, 4) in unit xyxy coordinates, float32, inside the image and at least one pixel wide and high. A map without a
         positive maximum gives the whole image.
+
+    Example:
+        The right one of two columns:
+
+        >>> import torch
+        >>> attention_box(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), torch.tensor(0.5), 0.0, 8, 8)
+        tensor([[0.5000, 0.0000, 1.0000, 1.0000]])
     """
     maps = _finite(attention)
     every_row, every_column = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)

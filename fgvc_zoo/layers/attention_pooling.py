@@ -47,6 +47,15 @@ def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 
 
     Returns:
         (B, M, C), float32 or float64, also under autocast, because sums of half precision products overflow.
+
+    Example:
+        A map that attends to the left half of the image pools what is there, divided by all positions:
+
+        >>> import torch
+        >>> features = torch.tensor([[[[2.0, 6.0]]]])  # one channel, one row, two columns
+        >>> bilinear_attention_pooling(features, torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]]))
+        tensor([[[1.],
+                 [3.]]])
     """
     if not torch.jit.is_scripting():  # TorchScript and the meta device have no autocast
         device = features.device.type

@@ -76,7 +76,16 @@ def bound_squares(raw: Tensor) -> Tensor:
 
 
 def nested_squares(parents: Tensor, children: Tensor) -> Tensor:
-    """Convert squares (B, 3) from coordinates of their parents (B, 3) to coordinates of the image that the parents lie in."""
+    """Convert squares (B, 3) from coordinates of their parents (B, 3) to coordinates of the image that the parents lie in.
+
+    Example:
+        The upper left quarter of the upper left quarter:
+
+        >>> import torch
+        >>> quarter = torch.tensor([[0.25, 0.25, 0.25]])
+        >>> nested_squares(quarter, quarter)
+        tensor([[0.1250, 0.1250, 0.1250]])
+    """
     side = 2 * parents[:, 2:]
     corner = parents[:, :2] - parents[:, 2:]
     return torch.cat([corner + side * children[:, :2], side * children[:, 2:]], 1)

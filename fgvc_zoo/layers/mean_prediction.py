@@ -16,6 +16,12 @@ def mean_prediction(logits: list[Tensor]) -> Tensor:
 
     Returns:
         Log probabilities (B, K) in the logits' dtype.
+
+    Example:
+        >>> import torch
+        >>> sure, unsure = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.4, 0.6]]).log()
+        >>> mean_prediction([sure, unsure]).exp()
+        tensor([[0.6500, 0.3500]])
     """
     each = torch.stack([single.float().log_softmax(1) for single in logits])
     return (each.logsumexp(0) - math.log(len(logits))).to(logits[0].dtype)

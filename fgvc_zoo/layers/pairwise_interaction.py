@@ -36,6 +36,13 @@ def nearest_pairs(features: Tensor, targets: Tensor) -> Pairs:
 
     Returns:
         R = 2 * B pairs: B within classes in the order of the batch, then B across.
+
+    Example:
+        Two images of each of two classes, as numbers on a line:
+
+        >>> import torch
+        >>> nearest_pairs(torch.tensor([[0.0], [1.0], [3.0], [9.0]]), torch.tensor([0, 0, 1, 1])).images.tolist()
+        [[0, 1], [1, 0], [2, 3], [3, 2], [0, 2], [1, 2], [2, 1], [3, 1]]
     """
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     blocks = [_nearest(features, targets, start, start + BLOCK_ROWS) for start in range(0, len(targets), BLOCK_ROWS)]

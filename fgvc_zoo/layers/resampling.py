@@ -22,6 +22,14 @@ def crop_boxes(images: Tensor, boxes: Tensor, height: int, width: int) -> Tensor
 
     Returns:
         (B, C, height, width) in the images' dtype. The box of the whole image at its own size is the identity.
+
+    Example:
+        The left half of a row of four pixels, twice as large:
+
+        >>> import torch
+        >>> image = torch.tensor([[[[0.0, 4.0, 8.0, 12.0]]]])
+        >>> crop_boxes(image, torch.tensor([[0.0, 0.0, 0.5, 1.0]]), 1, 4)
+        tensor([[[[0., 1., 3., 5.]]]])
     """
     dtype = images.dtype
     if dtype != torch.float64:

@@ -23,6 +23,14 @@ def center_loss(embedding: Tensor, centers: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         A scalar, float32 at least.
+
+    Example:
+        The first image of a class, and one that lies on its centre:
+
+        >>> import torch
+        >>> image, nothing = torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2)
+        >>> center_loss(image, nothing, torch.tensor([0])), center_loss(image, 3 * image, torch.tensor([0]))
+        (tensor(1.), tensor(0.))
     """
     center = F.normalize(centers.detach()[targets], dim=1)
     if embedding.dtype != torch.float64:

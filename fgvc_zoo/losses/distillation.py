@@ -25,6 +25,12 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float = 10.
 
     Raises:
         UserError: The temperature is not positive.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> distillation_loss(logits, logits + 5)  # the same probabilities
+        tensor(0.)
     """
     check_range('temperature', temperature, 0, exclude=(0,))
     dtype = torch.promote_types(student.dtype, torch.float32)

@@ -35,6 +35,13 @@ def score_ranking_loss(own: Tensor, other: Tensor, targets: Tensor, margin: floa
 
     Returns:
         A scalar in [0, 1 + margin], float32 at least; 0 if all rows are ignored.
+
+    Example:
+        Equal probabilities under both gates miss the margin by all of it:
+
+        >>> import torch
+        >>> score_ranking_loss(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([0]))
+        tensor(0.0500)
     """
     lead = true_class_probability(own, targets) - true_class_probability(other, targets)
     used = targets >= 0
@@ -54,6 +61,12 @@ def inter_scale_ranking_loss(logits: Sequence[Tensor], targets: Tensor, margin: 
 
     Returns:
         A scalar >= 0, float32 at least.
+
+    Example:
+        >>> import torch
+        >>> coarse, fine = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.4, 0.6]]).log()
+        >>> inter_scale_ranking_loss([coarse, fine], torch.tensor([0]))
+        tensor(0.1500)
     """
     probability = torch.stack([true_class_probability(scale, targets) for scale in logits])
     coarse = probability[:-1].detach() if detach_coarse else probability[:-1]

@@ -63,6 +63,11 @@ def load_recipe(name: str, images: int | None = None) -> Recipe:
 
     Raises:
         UserError: There is no such recipe, it is not valid YAML, or it has an unknown key.
+
+    Example:
+        >>> recipe = load_recipe('wsdan', images=360)
+        >>> recipe.epochs, recipe.replace(lr=0.002).lr
+        (16, 0.002)
     """
     path, part, bare = _find(name), '', name
     if path is None and name.endswith(PAPER):

@@ -44,6 +44,13 @@ def create_task(name: str, model: nn.Module, **args: Any) -> TrainingTask:
 
     Raises:
         UserError: There is no such task, it does not train this model, or it has no such argument.
+
+    Example:
+        >>> import timm, torch
+        >>> model = timm.create_model('wsdan', backbone='test_resnet', num_classes=3, num_maps=4)
+        >>> result = create_task('wsdan', model)(torch.rand(2, 3, 64, 64), torch.tensor([0, 2]))
+        >>> sorted(result)
+        ['center', 'crop', 'drop', 'loss', 'output', 'raw']
     """
     settings = ['smoothing', *task_settings(name)]
     for key in args:
