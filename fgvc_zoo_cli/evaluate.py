@@ -167,7 +167,7 @@ def _show(record: dict[str, Any], count: int) -> None:
         table.add_column(column, justify='left' if not column else 'right')
     for part in parts_of(metrics) or ['']:
         values = metrics[part] if part else metrics
-        table.add_row(part, *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
+        table.add_row(part or 'the model', *(f'{values[name]:.2f}' for name in ('top1', 'top5', 'mean_per_class')))
     out.print(table, soft_wrap=False)
     if parts := parts_of(metrics):
         out.print('; '.join(f'{part}: {_PARTS[part]}' for part in parts if part in _PARTS))
