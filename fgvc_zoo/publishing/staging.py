@@ -115,11 +115,11 @@ def stage(
     if picture:
         writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
     method = find_method(config['architecture'])
-    run = json.loads((source / RUN).read_text(encoding='utf-8')) if (source / RUN).is_file() else {}
+    base, trained_images = read_run(source / RUN, record['backbone'])
     card = render_card(
         repo_id, config, record, opponents, license or '', about, picture_name, rounded, sorted(writers),
         model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo',
-        base_model or base_model_of(run, record['backbone']), run.get('images', 0))
+        base_model or base, trained_images)
     writers['README.md'] = lambda path: write_text(path, card)
 
     for name, write in writers.items():
@@ -131,18 +131,30 @@ def stage(
     return folder
 
 
-def base_model_of(run: dict[str, Any], backbone: str) -> str:
-    """The repository on the Hub of the weights that a run began with, such as 'timm/resnet50.a1_in1k'; '' if its settings do not tell.
+def read_run(path: Path, backbone: str) -> tuple[str, int]:
+    """What the card says of a run's beginning.
 
     Args:
-        run: Content of its run.json.
+        path: The run.json of a run folder, if there is one.
         backbone: Name of the timm model.
+
+    Returns:
+        The repository on the Hub of the weights that it began with, such as 'timm/resnet50.a1_in1k', or '' if its settings do not tell; the
+        number of its training images, or 0.
+
+    Raises:
+        UserError: The file is damaged.
     """
-    config = run.get('config', {})
-    if str(config.get('model', '')).startswith('hf-hub:'):
-        return str(config['model']).removeprefix('hf-hub:').partition('@')[0]
-    plain_start = config.get('pretrained_backbone') is True and not is_trained(config['model'])
-    return hub_id(backbone) if plain_start else ''
+    if not path.is_file():
+        return '', 0
+    try:
+        run = json.loads(path.read_text(encoding='utf-8'))
+        model, weights, images = str(run['config']['model']), run['config']['pretrained_backbone'], int(run.get('images', 0))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"'{path}' is damaged ({error!r}): remove it to publish without what it says of the training") from error
+    if model.startswith('hf-hub:'):
+        return model.removeprefix('hf-hub:').partition('@')[0], images
+    return hub_id(backbone) if weights is True and not is_trained(model) else '', images
 
 
 def hub_id(backbone: str) -> str:

@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[2] / 'docs'
 
 @pytest.mark.parametrize('name', ['fine_tune', 'five_methods'])
 def test_runs(name, tmp_path, monkeypatch):
+    monkeypatch.delenv('MPLBACKEND', raising=False)  # figures come inline
     for folder in ('notebooks', 'photos'):
         shutil.copytree(DOCS / folder, tmp_path / folder)
     path = tmp_path / 'notebooks' / f'{name}.ipynb'
