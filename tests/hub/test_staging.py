@@ -277,7 +277,8 @@ def test_the_weights_that_a_run_began_with(run, tmp_path, config, expected):
     assert 'Trained on 1,234 photographs.' in card.text
 
 
-@pytest.mark.parametrize('content', ['{', '[]', '{"config": 3}', '{"config": {"model": "m", "pretrained_backbone": true}, "images": "many"}'])
+@pytest.mark.parametrize('content', [
+    '{', '[]', '{"config": 3}', '{"config": {"model": "m", "pretrained_backbone": true}, "images": "many"}'])
 def test_a_damaged_run_is_refused(run, tmp_path, content):
     (run / 'run.json').write_text(content)
     with pytest.raises(UserError, match=r"run\.json' is damaged"):
