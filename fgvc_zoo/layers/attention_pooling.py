@@ -59,7 +59,8 @@ def bilinear_attention_pooling(features: Tensor, attention: Tensor, pool: str = 
     """
     if not torch.jit.is_scripting():  # TorchScript and the meta device have no autocast
         device = features.device.type
-        if torch.amp.is_autocast_available(device):
+        # torch.compile cannot follow that function in torch 2.8, and compiles for devices that have autocast
+        if torch.compiler.is_compiling() or torch.amp.is_autocast_available(device):
             with torch.autocast(device, enabled=False):  # autocast would run the matrix product in half precision
                 return _pool(features, attention, pool)
     return _pool(features, attention, pool)
