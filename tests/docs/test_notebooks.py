@@ -1,6 +1,8 @@
 """The notebooks run from the first cell to the last, offline."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,6 +15,7 @@ DOCS = Path(__file__).parents[2] / 'docs'
 @pytest.mark.parametrize('name', ['fine_tune', 'five_methods'])
 def test_runs(name, tmp_path, monkeypatch):
     monkeypatch.delenv('MPLBACKEND', raising=False)  # figures come inline
+    monkeypatch.setenv('PATH', str(Path(sys.executable).parent), prepend=os.pathsep)  # the command of this environment
     for folder in ('notebooks', 'photos'):
         shutil.copytree(DOCS / folder, tmp_path / folder)
     path = tmp_path / 'notebooks' / f'{name}.ipynb'
