@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
 # files of the repository that are pages or pictures of the site too
@@ -18,6 +19,8 @@ LINK = re.compile(r'(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?
 
 
 def on_files(files: Files, config: Any) -> Files:
+    from mkdocs.structure.files import File  # `relink` needs no mkdocs
+
     for source, page in ELSEWHERE.items():
         path = ROOT / source
         content = relink(path.read_text(encoding='utf-8'), source, page, config.repo_url) if path.suffix == '.md' else path.read_bytes()

@@ -1,5 +1,6 @@
 """README says what is: its tables are drawn from the files, its links lead somewhere. tests/docs runs its code."""
 
+import json
 import re
 import subprocess
 import sys
@@ -36,3 +37,11 @@ def test_files_that_the_documentation_links_exist(page, path):
 @pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:results|accuracy|speed)/[^`]*)`', BENCHMARKS))))
 def test_files_that_the_benchmarks_name_exist(path):
     assert (ROOT / 'benchmarks' / path).exists()
+
+
+def test_the_figures_of_the_first_picture():
+    results = ROOT / 'benchmarks' / 'results'
+    looks = json.loads((results / 'cub200_wsdan_tf_efficientnet_lite0.json').read_text())['metrics']
+    tuned = json.loads((results / 'cub200_tf_efficientnet_lite0.json').read_text())['metrics']
+    said = re.findall(r'(\d\d\.\d) %', TEXT.partition('*Why a second look helps')[2].partition('*\n')[0])
+    assert said == [f"{value:.1f}" for value in (looks['raw']['top1'], looks['top1'], tuned['top1'])]

@@ -13,7 +13,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tables import RESULTS, ROOT, load_results
+from tables import RESULTS, ROOT, _of, _tuned_and_methods, load_results
 
 from fgvc_zoo.comparison import compare_records
 
@@ -27,13 +27,12 @@ def rows(results: list[dict[str, Any]], plain: dict[str, Any]) -> list[tuple[str
         results: Of one protocol: the tuned baseline and the methods.
         plain: Of plain fine-tuning.
     """
-    tuned, = [result for result in results if result['method'] == 'baseline']
+    tuned, methods = _tuned_and_methods(results)
     found = []
-    for result in [plain, *results]:
-        if result is not tuned:
-            comparison = compare_records(result, tuned)
-            name = 'plain fine-tuning' if result is plain else NAMES[result['method']]
-            found.append((name, result['metrics']['top1'], comparison.difference, comparison.low, comparison.high))
+    for result in [plain, *methods]:
+        comparison = compare_records(result, tuned)
+        name = 'plain fine-tuning' if result is plain else NAMES[result['method']]
+        found.append((name, result['metrics']['top1'], comparison.difference, comparison.low, comparison.high))
     return sorted(found, key=lambda row: -row[1])
 
 
@@ -58,10 +57,9 @@ def draw(found: list[tuple[str, float, float, float, float]], tuned: float, path
 
 
 def main() -> None:
-    results = [result for result in load_results(RESULTS) if result['data'] == 'cub200']
-    plain, = load_results(RESULTS / 'plain')
-    tuned, = [result['metrics']['top1'] for result in results if result['method'] == 'baseline']
-    draw(rows(results, plain), tuned, ROOT / 'docs' / 'results.svg')
+    results, (plain,) = _of('cub200'), load_results(RESULTS / 'plain')
+    tuned, _ = _tuned_and_methods(results)
+    draw(rows(results, plain), tuned['metrics']['top1'], ROOT / 'docs' / 'results.svg')
 
 
 if __name__ == '__main__':

@@ -78,8 +78,13 @@ def _tuned_and_methods(results: list[dict[str, Any]]) -> tuple[dict[str, Any], l
 
 def _gain(result: dict[str, Any], opponent: dict[str, Any]) -> str:
     """Two cells: the difference in points with its 95 % interval, and the share of the opponent's errors removed."""
+    return f'{_difference(result, opponent)} | {compare_records(result, opponent).errors_removed:.0f} %'
+
+
+def _difference(result: dict[str, Any], opponent: dict[str, Any]) -> str:
+    """The difference in points with its 95 % interval."""
     comparison = compare_records(result, opponent)
-    return f'{comparison.difference:+.1f} [{comparison.low:+.1f}, {comparison.high:+.1f}] | {comparison.errors_removed:.0f} %'
+    return _interval(dict(mean=comparison.difference, low=comparison.low, high=comparison.high), sign='+')
 
 
 def _p_value(result: dict[str, Any], opponent: dict[str, Any]) -> str:
@@ -172,10 +177,9 @@ def weights_table() -> str:
     lines = ['| weights | data | top-1 | parameters | images/s | file |', '|---|---|---|---|---|---|']
     for item in sorted(load_manifest(), key=lambda item: (item.tag, -item.metrics['top1'])):
         if item.in_package:
-            cost = json.loads((ROOT / item.results).read_text(encoding='utf-8')).get('cost')
-            size, speed = (f"{cost['parameters'] / 1e6:.1f} M", f"{1000 / cost['milliseconds']:.0f}") if cost else ('-', '-')
+            cost = json.loads((ROOT / item.results).read_text(encoding='utf-8'))['cost']
             lines.append(f"| `{item.name}` | {item.data.partition(',')[0]}, {item.num_classes} classes | **{item.metrics['top1']:.1f} %** "
-                         f"| {size} | {speed} | {item.size / 1e6:.0f} MB |")
+                         f"| {cost['parameters'] / 1e6:.1f} M | {1000 / cost['milliseconds']:.0f} | {item.size / 1e6:.0f} MB |")
     return '\n'.join(lines)
 
 
@@ -279,7 +283,7 @@ def _interval(value: dict[str, float], sign: str = '') -> str:
 
 
 def choice_table(results: list[dict[str, Any]]) -> str:
-    """What decides between the methods: accuracy and gain, time and size, memory of a training step, passes that see the image."""
+    """What decides between the methods: accuracy and gain, time and size, memory of a training step."""
     tuned, methods = _tuned_and_methods(results)
     memory = json.loads((RESULTS / 'checks' / 'training_memory.json').read_text(encoding='utf-8'))
     whole = memory['baseline']['peak_mb']
@@ -288,11 +292,11 @@ def choice_table(results: list[dict[str, Any]]) -> str:
              f"| tuned baseline | {tuned['metrics']['top1']:.1f} | - | 1.0 x | {methods[0]['cost']['backbone_parameters'] / 1e6:.1f} M "
              f"| {whole / 1e3:.1f} GB |"]
     for result in methods:
-        cost, comparison = result['cost'], compare_records(result, tuned)
+        cost = result['cost']
         peak = memory.get(result['method'], {}).get('parts_mb')
         lines.append(
-            f"| [{result['method']}]({result['method']}.md) | **{result['metrics']['top1']:.1f}** | {comparison.difference:+.1f} "
-            f"[{comparison.low:+.1f}, {comparison.high:+.1f}] | {cost['milliseconds'] / cost['backbone_milliseconds']:.1f} x "
+            f"| [{result['method']}]({result['method']}.md) | **{result['metrics']['top1']:.1f}** | {_difference(result, tuned)} "
+            f"| {cost['milliseconds'] / cost['backbone_milliseconds']:.1f} x "
             f"| {cost['parameters'] / 1e6:.1f} M | {f'{peak / 1e3:.1f} GB' if peak else 'not measured'} |")
     return '\n'.join(lines)
 
@@ -301,14 +305,14 @@ def method_table(method: str) -> str:
     """One row a full-size result of a method, each beside the tuned baseline of the same protocol."""
     lines = ['| weights | data | input | top-1 | over the tuned baseline | each prediction alone | box IoU >= 0.5 | a photograph |',
              '|' + '---|' * 8]
-    for result in load_results(RESULTS):
+    results = load_results(RESULTS)
+    for result in results:
         if result['method'] != method:
             continue
-        tuned, = [other for other in load_results(RESULTS) if other['method'] == 'baseline' and _key(other) == _key(result)]
+        tuned, = [other for other in results if other['method'] == 'baseline' and _key(other) == _key(result)]
         metrics, gain = result['metrics'], f"{result['metrics']['top1'] - tuned['metrics']['top1']:+.1f}"
         if 'correct' in metrics and 'correct' in tuned['metrics']:
-            comparison = compare_records(result, tuned)
-            gain = f'{comparison.difference:+.1f} [{comparison.low:+.1f}, {comparison.high:+.1f}]'
+            gain = _difference(result, tuned)
         cost = f"{result['cost']['milliseconds']:.0f} ms" if 'cost' in result else '-'
         lines.append(f"| `{result['model']}` | {result['data']} | {result['input_size']} px | **{metrics['top1']:.1f}** | {gain} "
                      f"| {_parts(metrics)} | {_boxes(metrics)} | {cost} |")

@@ -16,7 +16,7 @@ def shape_advice(dataset: ImageDataset, cfg: dict[str, Any]) -> str:
     """One sentence if the central crop would hide much of most photographs, else ''.
 
     Args:
-        dataset: The training images; the headers of 50 are read.
+        dataset: The training images; the headers of 50 to 99 are read, or of all.
         cfg: The model's pretrained_cfg.
     """
     if (cfg.get('crop_mode') or 'center') != 'center':

@@ -80,7 +80,7 @@ class RunState:
         self.class_names = open_dataset(config.data, config.train_split).class_names
         self.model = build_model(config.model, config.recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
-        self.recipe = recipe = config.recipe.replace(
+        recipe = config.recipe.replace(
             input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'],
             model_args=portable_args(self.model._model_args) if is_trained(config.model) else config.recipe.model_args)
         self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,16 @@ def test_every_method_beside_the_tuned_baseline():
     gain = rows[0].split(' | ')[4]
     main = tables.main_table(tables._of('cub200'), tables.load_results(tables.RESULTS / 'plain')[0])
     assert gain.startswith('+3.3 [') and gain in main and gain in choice
+
+
+def test_the_chart_shows_the_differences_of_the_main_table(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tables', tables)
+    place = importlib.util.spec_from_file_location('chart', Path(tables.__file__).with_name('chart.py'))
+    chart = importlib.util.module_from_spec(place)
+    place.loader.exec_module(chart)
+    results, (plain,) = tables._of('cub200'), tables.load_results(tables.RESULTS / 'plain')
+    found = chart.rows(results, plain)
+    assert [row[0] for row in found] == ['WS-DAN', 'WS-BAN', 'API-Net', 'RA-CNN', 'OSME + MAMC', 'plain fine-tuning']
+    main = tables.main_table(results, plain)
+    for _, top1, difference, low, high in found[:5]:
+        assert f'**{top1:.1f}**' in main and f'{difference:+.1f} [{low:+.1f}, {high:+.1f}]' in main
