@@ -144,7 +144,7 @@ def eval_transform(
     pipeline = create_transform(
         input_size, interpolation=interpolation, mean=tuple(mean), std=tuple(std), crop_pct=crop_pct,
         crop_mode=crop_mode)
-    for step in pipeline.transforms:
+    for step in pipeline.transforms:  # timm's pipeline pads with the mean and has no argument for it
         if padding is not None and isinstance(step, CenterCropOrPad):
             step.fill = padding
     return transforms.Compose([_limit_aspect, *pipeline.transforms])
