@@ -3,7 +3,7 @@
     pip install cosmic-ray && python benchmarks/mutation/run.py --sample 500 --json FILE
 
 It works in a copy of the newest commit. Each mutant is one change of one operator, comparison, number or condition in `losses/`, `layers/`,
-`tasks/` or the samplers; only the tests of the changed file run. Of the operators that could take a place, one or two are tried (a `*` that
+`tasks/` or the samplers; only the tests of the changed file and its own examples run. Of the operators that could take a place, one or two are tried (a `*` that
 becomes `<<` is found by the first test). Type annotations are left out. Mutants that no test finds are listed with their line.
 """
 
@@ -53,8 +53,9 @@ def tests_of(path: str) -> list[str]:
 def test_changed() -> int:
     """Run the tests of the file that is changed in this tree; 0 if they pass."""
     changed = subprocess.run(['git', 'diff', '--name-only'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    tests = [test for path in changed if path.endswith('.py') for test in tests_of(path)]
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', *tests]
+    files = [path for path in changed if path.endswith('.py')]
+    tests = [test for path in files for test in tests_of(path)]
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '--doctest-modules', *files, *tests]
     return subprocess.run(command, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT)), check=False).returncode
 
 

@@ -96,7 +96,7 @@ def object_box(
     """
     mean = torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).mean(1)
     if not connected:
-        return attention_box(mean, torch.full_like(mean[:, 0, 0], threshold), padding, height, width)
+        return attention_box(mean, mean.new_full(mean.shape[:1], threshold), padding, height, width)
     level = threshold * mean.flatten(1).amax(1)
     strong = (mean >= level[:, None, None]) & (level > 0)[:, None, None]
     # keep one more cell around the region, because bilinear enlarging spreads it by one; cells elsewhere may be just below the level

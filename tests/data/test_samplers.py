@@ -162,6 +162,11 @@ def test_impossible_balanced_batches(batch_size: int, images_per_class: int, wor
         BalancedSampler([label for label in range(4) for _ in range(9)], batch_size, images_per_class)
 
 
+def test_a_group_of_similar_classes_holds_one_at_least() -> None:
+    with pytest.raises(UserError, match='similar_classes must be at least 1, not 0'):
+        BalancedSampler([0, 0, 1, 1], 4, 2, similar_classes=0)
+
+
 def similar_sampler(vectors: torch.Tensor | None, targets: list[int], batch_size: int = 8, **args: int) -> BalancedSampler:
     sampler = BalancedSampler(targets, batch_size, 2, similar_classes=4, **args)
     sampler.class_vectors = vectors

@@ -130,6 +130,15 @@ def test_object_box_is_the_box_of_the_mean():
     torch.testing.assert_close(object_box(attention, 12, 30, 0.2, 0.05), expected)
 
 
+def test_object_box_without_options_has_the_threshold_and_the_margin_of_inference():
+    attention = torch.zeros(3, 5, 8, 12)
+    attention[:, :, 3:5, 4:7] = torch.rand(3, 5, 2, 3)  # away from the edges, so that the margin shows
+    mean = attention.mean(1)
+    expected = torch.stack([enlarged_box(mean[index], 0.1, 0.05, 32, 60) for index in range(3)])
+    torch.testing.assert_close(object_box(attention, 32, 60), expected)
+    assert (expected > 0).all() and (expected < 1).all()
+
+
 def test_whole_box_is_the_identity():
     images = torch.randn(2, 3, 7, 9)
     torch.testing.assert_close(crop_boxes(images, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2), 7, 9), images, rtol=0, atol=1e-5)
@@ -194,6 +203,25 @@ def test_same_generator_same_augmentation():
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
         assert first.shape == images.shape
+
+
+@pytest.mark.parametrize('augment, options', [
+    (attention_crop, dict(threshold=(0.4, 0.6), padding=0.1)), (attention_drop, dict(threshold=(0.2, 0.5)))])
+def test_without_options_the_ranges_are_the_papers(augment, options):
+    images, attention = torch.randn(16, 3, 16, 24), torch.rand(16, 5, 4, 6) ** 8
+    plain = augment(images, attention, torch.Generator().manual_seed(3))
+    assert torch.equal(plain, augment(images, attention, torch.Generator().manual_seed(3), **options))
+
+
+@pytest.mark.parametrize('parts', [1, 2, 3])
+@pytest.mark.parametrize('augment', [attention_crop, attention_drop, lambda images, *rest, share: sample_maps(*rest, share=share)])
+def test_parts_of_a_batch_draw_what_the_whole_batch_draws(augment, parts):
+    images, attention = torch.randn(6, 3, 16, 24), torch.rand(6, 5, 4, 6) ** 8
+    whole = augment(images, attention, torch.Generator().manual_seed(3), share=(0, 1))
+    drawn = [
+        augment(some, maps, torch.Generator().manual_seed(3), share=(part, parts))
+        for part, (some, maps) in enumerate(zip(images.chunk(parts), attention.chunk(parts), strict=True))]
+    torch.testing.assert_close(torch.cat(drawn), whole)
 
 
 def test_crop_is_the_box_of_the_drawn_map():

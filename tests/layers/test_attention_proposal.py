@@ -253,14 +253,14 @@ def test_peak_square_holds_the_strongest_cell_and_is_inside():
     torch.testing.assert_close(response_map(features)[0, 0, 7], torch.tensor(1.5))
 
 
-@pytest.mark.parametrize('half', [0.1, 0.25, 0.3, 0.5])
+@pytest.mark.parametrize('half', [0.02, 0.1, 0.25, 0.3, 0.5])
 def test_peak_square_by_trying_all(half):
     """Every square that begins at a quarter of a cell, one by one: the mean response in it."""
     features = torch.randn(5, 3, 3, 4)
     computed = peak_squares(features, half)
     for b in range(5):
         response, best, where = features[b].abs().mean(0), -1.0, None
-        rows, columns = round(2 * half * 12), round(2 * half * 16)
+        rows, columns = max(round(2 * half * 12), 1), max(round(2 * half * 16), 1)
         for top in range(12 - rows + 1):
             for left in range(16 - columns + 1):
                 total = 0.0
@@ -271,6 +271,7 @@ def test_peak_square_by_trying_all(half):
                     best, where = total, ((left + columns / 2) / 16, (top + rows / 2) / 12)
         expected = [min(max(value, half), 1 - half) for value in where] + [half]
         assert computed[b].tolist() == pytest.approx(expected, abs=1e-5)
+
 
 def test_pasted_map_comes_back_when_it_is_cut_out():
     maps = torch.rand(2, 4, 4)
@@ -297,6 +298,40 @@ def test_extent_squares_are_as_large_as_the_response():
     torch.testing.assert_close(squares[0], torch.tensor([0.5, 0.5, 0.25]), atol=0.02, rtol=0)
     torch.testing.assert_close(squares[1], torch.tensor([5 / 6, 1 / 6, 1 / 6]))
     torch.testing.assert_close(squares[2], torch.tensor([0.5, 0.5, 0.5]))
+
+
+@pytest.mark.parametrize('size', [(6, 14), (14, 6)])
+def test_extent_squares_of_maps_that_are_not_square(size):
+    """From the pixels of a map enlarged by interpolation."""
+    features = torch.rand(4, 3, *size) ** 6
+    squares = extent_squares(features)
+    response = features.mean(1, keepdim=True)
+    height, width = 4 * size[0], 4 * size[1]
+    enlarged = nn.functional.interpolate(response, (height, width), mode='bilinear', align_corners=False)[:, 0]
+    for b in range(4):
+        rows, columns = (enlarged[b] >= 0.3 * enlarged[b].max()).nonzero().unbind(1)
+        left, right = columns.min().item() / width, (columns.max().item() + 1) / width
+        top, bottom = rows.min().item() / height, (rows.max().item() + 1) / height
+        half = min(max(right - left, bottom - top, 1 / 3), 1) / 2
+        center = [min(max((low + high) / 2, half), 1 - half) for low, high in ((left, right), (top, bottom))]
+        assert squares[b].tolist() == pytest.approx([*center, half], abs=1e-5)
+
+
+def test_squares_without_options_are_those_of_the_papers_phases():
+    features = torch.rand(3, 2, 8, 8) ** 6
+    torch.testing.assert_close(peak_squares(features), peak_squares(features, 0.25))
+    torch.testing.assert_close(extent_squares(features), extent_squares(features, 0.3))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+def test_joint_descriptors_keep_the_dtype_and_normalise_in_float32_at_least(dtype):
+    descriptors = [(100 * torch.rand(3, 40, dtype=torch.float64)).to(dtype) for _ in range(2)]
+    joint = joint_descriptor(descriptors)
+    exact = torch.cat([10 * nn.functional.normalize(descriptor.double(), dim=1) for descriptor in descriptors], 1)
+    assert joint.dtype == dtype
+    # float64 loses nothing, and bfloat16 is rounded once
+    tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2 ** -8}[dtype]
+    torch.testing.assert_close(joint.double(), exact, rtol=tolerance, atol=0)
 
 
 def test_joint_descriptors_have_one_length_each():

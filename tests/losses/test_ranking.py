@@ -36,6 +36,7 @@ def test_loss_equals_the_loop(targets, margin):
 def test_equal_predictions_cost_the_margin(margin):
     logits, targets = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
     assert score_ranking_loss(logits, logits, targets, margin).item() == pytest.approx(margin)
+    assert score_ranking_loss(logits, logits, targets).item() == pytest.approx(0.05)  # the authors' margin
 
 
 def test_a_lead_of_the_margin_is_enough_and_a_lag_costs():

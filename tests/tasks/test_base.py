@@ -46,6 +46,15 @@ def test_the_class_of_model_is_named(method):
 
 
 @pytest.mark.parametrize('method', METHODS)
+def test_parameters_without_a_gradient_are_looked_for_only_where_steps_train_a_part(method, monkeypatch):
+    found = []
+    monkeypatch.setattr('fgvc_zoo.tasks.base.DistributedDataParallel', lambda step, devices, **options: found.append(options))
+    make(method).prepare_distributed()
+    make(method).prepare_distributed(find_unused_parameters='as said')
+    assert found == [dict(find_unused_parameters=method == 'racnn'), dict(find_unused_parameters='as said')]
+
+
+@pytest.mark.parametrize('method', METHODS)
 def test_finite_under_autocast(method, batch):
     images, targets = batch
     task = make(method)
@@ -71,6 +80,14 @@ class Scaled(MethodTask):
         loss = self.scale * self.criterion(self.layer(logits), targets)
         self.count += 1
         return loss, logits, dict(ce=loss)
+
+
+def test_labels_are_not_smoothed_unless_asked(batch):
+    model = timm.create_model('test_resnet', num_classes=3).eval()
+    for arguments, smoothing in (({}, 0.0), (dict(smoothing=0.1), 0.1)):
+        task = MethodTask(model, **arguments)
+        loss = task.criterion(model(batch[0]), batch[1])
+        torch.testing.assert_close(loss, nn.functional.cross_entropy(model(batch[0]), batch[1], label_smoothing=smoothing))
 
 
 def test_state_is_what_lies_beside_the_model(batch):
