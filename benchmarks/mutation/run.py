@@ -3,8 +3,9 @@
     pip install cosmic-ray && python benchmarks/mutation/run.py --sample 500 --json FILE
 
 It works in a copy of the newest commit. Each mutant is one change of one operator, comparison, number or condition in `losses/`, `layers/`,
-`tasks/` or the samplers; only the tests of the changed file and its own examples run. Of the operators that could take a place, one or two are tried (a `*` that
-becomes `<<` is found by the first test). Type annotations are left out. Mutants that no test finds are listed with their line.
+`tasks/` or the samplers; only the tests of the changed file and the examples in it run. Of the operators that could take a place, one or
+two are tried (a `*` that becomes `<<` is found by the first test). Type annotations are left out. Mutants that no test finds are listed
+with their line.
 """
 
 from __future__ import annotations
