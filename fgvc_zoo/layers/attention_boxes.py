@@ -22,7 +22,7 @@ def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: 
     The map is enlarged bilinearly to height x width pixels; the region is where it reaches threshold times its maximum.
 
     Args:
-        attention: (B, h, w). NaN counts as 0.
+        attention: (B, h, w). NaN and infinity count as 0.
         threshold: Fractions of the maximum, (B,) or scalar, in (0, 1).
         padding: Margin on each side, as a fraction of the image's sides.
         height: Height of the image in pixels.
@@ -55,6 +55,7 @@ def attention_box(attention: Tensor, threshold: Tensor, padding: float, height: 
 
 
 def _finite(attention: Tensor) -> Tensor:
+    """In float32, without gradient, with 0 for what is no number."""
     return torch.nan_to_num(attention.detach().float(), 0.0, 0.0, 0.0)
 
 
@@ -94,7 +95,7 @@ def object_box(
     Returns:
         Boxes (B, 4) as `attention_box`.
     """
-    mean = torch.nan_to_num(attention.float(), 0.0, 0.0, 0.0).mean(1)
+    mean = _finite(attention).mean(1)
     if not connected:
         return attention_box(mean, mean.new_full(mean.shape[:1], threshold), padding, height, width)
     level = threshold * mean.flatten(1).amax(1)
@@ -111,7 +112,7 @@ def sample_maps(attention: Tensor, generator: torch.Generator | None = None, sha
     """Draw one map per image with probability proportional to the square root of its mean (the authors' code).
 
     Args:
-        attention: (B, M, h, w). NaN and negative values count as 0; if every map is 0 the draw is uniform.
+        attention: (B, M, h, w). NaN, infinite and negative values count as 0; if every map is 0 the draw is uniform.
         generator: Source of randomness; torch's global one if None.
         share: (r, n) if the images are part r, counted from 0, of a batch in n equal parts. Parts that draw from equal generators then
             draw what the whole batch would.
@@ -119,7 +120,7 @@ def sample_maps(attention: Tensor, generator: torch.Generator | None = None, sha
     Returns:
         (B, h, w).
     """
-    weights = torch.nan_to_num(attention.detach().float(), 0.0, 0.0, 0.0).clamp(min=0).mean((2, 3)).sqrt()
+    weights = _finite(attention).clamp(min=0).mean((2, 3)).sqrt()
     weights = weights + (weights.sum(1, keepdim=True) == 0)
     # the largest quotient by exponential numbers is a draw with these probabilities, as in torch.multinomial
     noise = _drawn(weights, generator, share, lambda numbers: numbers.exponential_(generator=generator))

@@ -217,7 +217,7 @@ def extent_squares(features: Tensor, threshold: float = 0.3) -> Tensor:
     """
     response = response_map(features.detach())
     boxes = attention_box(response, torch.tensor(threshold, device=response.device), 0.0, 4 * response.shape[1], 4 * response.shape[2])
-    half = ((boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2).clamp(1 / 6, 1 / 2)
+    half = ((boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2).clamp(min=1 / 6)
     center = torch.minimum(torch.maximum((boxes[:, :2] + boxes[:, 2:]) / 2, half), 1 - half)
     return torch.cat([center, half], 1)
 

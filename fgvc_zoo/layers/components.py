@@ -36,7 +36,6 @@ def largest_component(mask: Tensor) -> Tensor:
         around = F.max_pool2d(label.to(torch.float32).view(batch, 1, height, width), 3, stride=1, padding=1).flatten(1).long()
         around = torch.where(inside, around, label)
         home = F.pad(label, (1, 0)).scatter_reduce(1, label, around, 'amax', include_self=True)
-        home[:, 0] = 0
         followed = torch.maximum(home[:, 1:], around)
         label = torch.where(inside, F.pad(followed, (1, 0)).gather(1, followed), label)
     count = torch.zeros(batch, cells + 1, dtype=torch.float32, device=mask.device).scatter_add(1, label, inside.to(torch.float32))

@@ -36,6 +36,12 @@ def test_every_image_comes_when_the_length_divides() -> None:
     assert sorted(index for _, index, _ in epoch_of(EpochSampler(24, batch_size=4), 0)) == list(range(24))
 
 
+def test_the_seed_is_zero_unless_said() -> None:
+    assert epoch_of(EpochSampler(33, 4), 1) == epoch_of(EpochSampler(33, 4, seed=0), 1)
+    targets = [label for label in range(4) for _ in range(9)]
+    assert epoch_of(BalancedSampler(targets, 4, 2), 1) == epoch_of(BalancedSampler(targets, 4, 2, seed=0), 1)
+
+
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     order = epoch_of(EpochSampler(40, 4, seed=1), 2)
     assert order == epoch_of(EpochSampler(40, 4, seed=1), 2)

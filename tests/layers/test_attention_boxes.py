@@ -99,11 +99,16 @@ def test_one_nan_does_not_hide_the_rest():
         attention_box(attention, torch.tensor([0.9]), 0.0, 4, 4), torch.tensor([[0.75, 0.75, 1.0, 1.0]]))
 
 
-def test_infinity_gives_a_box_inside_the_image():
-    attention = torch.rand(1, 4, 4)
-    attention[0, 1, 1] = float('inf')
-    box = attention_box(attention, torch.tensor([0.5]), 0.0, 8, 8)
-    assert ((box >= 0) & (box <= 1)).all()
+@pytest.mark.parametrize('value', [float('inf'), float('-inf'), float('nan')])
+def test_what_is_no_number_counts_as_nothing_in_boxes_and_draws(value):
+    attention = torch.zeros(1, 4, 4)
+    attention[0, 2:, 2:] = 1
+    expected = attention_box(attention, torch.tensor([0.5]), 0.0, 8, 8)
+    attention[0, 0, 0] = value
+    torch.testing.assert_close(attention_box(attention, torch.tensor([0.5]), 0.0, 8, 8), expected)
+    maps = torch.full((400, 2, 1, 1), value)
+    maps[:, 1] = 0.5  # beside it the other map is never drawn
+    assert (sample_maps(maps, torch.Generator().manual_seed(0)) == 0.5).all()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -248,6 +253,11 @@ def test_drop_erases_exactly_the_strong_pixels():
 def test_drop_never_erases_everything(value):
     images = torch.randn(1, 3, 8, 8)
     assert torch.equal(attention_drop(images, torch.full((1, 2, 4, 4), value)), images)
+
+
+def test_drop_of_a_map_without_a_positive_value_is_the_image():
+    images, attention = torch.randn(1, 3, 8, 8), -torch.arange(16.0).view(1, 1, 4, 4)  # the largest value is 0
+    assert torch.equal(attention_drop(images, attention), images)
 
 
 @pytest.mark.parametrize('value', [0.0, 2.0, float('nan'), -1.0])

@@ -75,6 +75,11 @@ def test_whole_image_cut_hard_is_the_image():
     torch.testing.assert_close(attended_crop(images, whole, 10, 14, 10.0), images * mask)
 
 
+def test_without_options_the_mask_is_ten_times_as_steep_as_the_image_is_wide():
+    images = smooth_images()
+    assert torch.equal(attended_crop(images, SQUARES, 9, 12), attended_crop(images, SQUARES, 9, 12, 10.0))
+
+
 @pytest.mark.parametrize('parameter', [0, 1, 2])
 def test_gradient_of_each_parameter_is_the_difference_quotient(parameter):
     images, step = smooth_images(), 1e-6

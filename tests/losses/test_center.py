@@ -39,6 +39,12 @@ def test_gradient_flows_to_the_embedding_only():
     assert centers.grad is None
 
 
+def test_without_options_centres_move_by_a_twentieth_of_the_way():
+    centers, embedding, targets = torch.zeros(3, 4, dtype=torch.double), units(2, 4), torch.tensor([2, 0])
+    moved = update_centers(centers, embedding, targets)
+    torch.testing.assert_close(moved[targets], 0.05 * embedding)
+
+
 def test_ema_equals_the_loops():
     embedding, targets = units(4, 3), torch.tensor([1, 2, 1, 1])
     centers = units(3, 3, seed=1)

@@ -25,6 +25,11 @@ def test_follows_the_formula(temperature: float) -> None:
     assert distillation_loss(student, teacher, temperature).item() == pytest.approx(naive(student, teacher, temperature))
 
 
+def test_the_temperature_is_ten_unless_said() -> None:
+    student, teacher = 3 * torch.randn(2, 5, 7, dtype=torch.float64)
+    assert distillation_loss(student, teacher).item() == pytest.approx(naive(student, teacher, 10.0))
+
+
 def test_is_zero_where_both_agree_up_to_a_constant() -> None:
     logits = torch.randn(4, 6, dtype=torch.float64)
     assert distillation_loss(logits + 3, logits).item() == pytest.approx(0, abs=1e-12)

@@ -34,6 +34,32 @@ def test_only_the_loss_has_a_gradient(method, batch):
     assert all(value.ndim == 0 for name, value in result.items() if name != 'output')
 
 
+CENTERS = dict(center_weight=1.0, center_beta=0.05, center_rule='ema')
+DEFAULTS = dict(
+    apinet=dict(margin=0.05, ranking_weight=1.0, plain_weight=0.0, hidden=512, hidden_drop=0.5, drop=0.5, normalize=False),
+    osme=dict(mamc_weight=0.5, normalization='per_positive', feature_length=None),
+    racnn=dict(
+        margin=0.05, detach_coarse=True, first_target='peak', peak_half=0.25, proposal_steps=45, classification_steps=90, ranking_steps=30,
+        ranking_weight=1.0, follow_peaks=False, window=20, tolerance=0.01),
+    wsban=dict(CENTERS, distillation_weight=0.5, temperature=4.0),
+    wsdan=dict(CENTERS, crop_threshold=(0.4, 0.6), drop_threshold=(0.2, 0.5), crop_padding=0.1))
+
+
+def trace(task, batch):
+    """Two steps, and the settings that are plain values."""
+    torch.manual_seed(5)
+    values = [*task(*batch).values(), *task(*batch).values()]  # the second one sees the centres that the first one moved
+    settings = {name: value for name, value in vars(task).items() if isinstance(value, (bool, int, float, str, tuple))}
+    return values, settings, getattr(task, 'longest', None)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_without_options_a_step_is_the_documented_one(method, batch):
+    plain, said = trace(make(method), batch), trace(make(method, smoothing=0.0, **DEFAULTS[method]), batch)
+    torch.testing.assert_close(plain[0], said[0], rtol=0, atol=0)
+    assert plain[1:] == said[1:]
+
+
 @pytest.mark.parametrize('method', METHODS)
 def test_the_class_of_model_is_named(method):
     name = TASKS[method].model_class.__name__
@@ -102,6 +128,25 @@ def test_state_is_what_lies_beside_the_model(batch):
     assert second.scale == 5 and second.count == 1 and torch.equal(second.layer.weight, first.layer.weight)
     first(*batch)
     assert state['count'] == 1  # a copy
+
+
+def test_a_state_must_be_whole_unless_said():
+    task = Scaled(timm.create_model('test_resnet', num_classes=3))
+    state = task.get_task_state()
+    del state['layer']['bias']
+    with pytest.raises(RuntimeError, match='Missing key'):
+        task.load_task_state(state)
+    task.load_task_state(state, strict=False)
+
+
+def test_several_processes_see_the_parameters_and_buffers_of_the_task_itself(monkeypatch):
+    """What DistributedDataParallel averages and sends is what it finds in the module that it wraps."""
+    wrapped = []
+    monkeypatch.setattr('fgvc_zoo.tasks.base.DistributedDataParallel', lambda step, devices, **options: wrapped.append(step))
+    task = Scaled(timm.create_model('test_resnet', num_classes=3))
+    task.prepare_distributed()
+    assert {id(tensor) for tensor in task.parameters()} == {id(tensor) for tensor in wrapped[0].parameters()}
+    assert {id(tensor) for tensor in task.buffers()} == {id(tensor) for tensor in wrapped[0].buffers()}
 
 
 def test_the_task_of_a_registered_method(monkeypatch):

@@ -204,6 +204,7 @@ def test_settled_compares_two_windows():
     assert has_settled([1.0, 1.0, 2.0, 2.0], 2, 0.1)  # growing is no improvement either
     assert not has_settled([9.0, 1.0, 1.0, 0.8, 0.8], 2, 0.1)
     assert has_settled([9.0, 1.0, 1.0, 0.95, 0.95], 2, 0.1)
+    assert not has_settled([9.0, 9.0, 1.0, 1.0, 0.85, 0.85], 2, 0.1)  # only the last four count
 
 
 def test_resumed_training_ends_with_the_same_weights(batch):
