@@ -152,7 +152,7 @@ def attention_crop(
     """
     height, width = images.shape[2:]
     maps = sample_maps(attention, generator, share)
-    boxes = attention_box(maps, _uniform(maps[:, 0, 0], threshold, generator, share), padding, height, width)
+    boxes = attention_box(maps, _uniform(maps.new_empty(len(maps)), threshold, generator, share), padding, height, width)
     return crop_boxes(images, boxes, height, width)
 
 
@@ -183,7 +183,7 @@ def attention_drop(
     rows, columns = _extreme_pixels(maps.shape[1], height, maps.device), _extreme_pixels(maps.shape[2], width, maps.device)
     extremes = enlarge_columns(enlarge_rows(maps, rows, height), columns, width)
     peak = extremes.amax((1, 2), keepdim=True)
-    level = _uniform(maps[:, :1, :1], threshold, generator, share) * peak
+    level = _uniform(maps.new_empty(len(maps), 1, 1), threshold, generator, share) * peak
     # Drop nothing then. Not infinity, because a map minus it and infinity minus infinity are no numbers.
     level = level.masked_fill((peak <= 0) | (extremes.amin((1, 2), keepdim=True) >= level), _BEYOND)
     # comparing with 0 and multiplying in the enlarged map's own memory are faster than a level for each image and a mask

@@ -60,7 +60,7 @@ def _nearest(features: Tensor, targets: Tensor, start: int, stop: int) -> tuple[
     candidates[0].diagonal(start).fill_(False)
     partner = distance.masked_fill(~candidates, torch.inf).argmin(2, keepdim=True)
     # a row without candidates is all infinite, and argmin then returns an image that is none
-    return partner[:, :, 0], candidates.gather(2, partner)[:, :, 0]
+    return partner.squeeze(2), candidates.gather(2, partner).squeeze(2)
 
 
 def attentive_features(pairs: Tensor, mutual: Tensor, gated: Tensor | None = None) -> Tensor:

@@ -63,11 +63,11 @@ def update_centers(centers: Tensor, embedding: Tensor, targets: Tensor, beta: fl
     check_choice('center_rule', rule, CENTER_RULES)
     embedding = embedding.to(centers.dtype)
     if rule == 'ema':
-        count = torch.zeros_like(centers[:, 0]).index_add_(0, targets, torch.ones_like(targets, dtype=centers.dtype))
+        count = centers.new_zeros(len(centers)).index_add_(0, targets, torch.ones_like(targets, dtype=centers.dtype))
         total = torch.zeros_like(centers).index_add_(0, targets, embedding - centers[targets])
         return centers + beta * total / count.clamp(min=1)[:, None]
     order = torch.arange(len(targets), device=targets.device)
-    last = torch.full_like(centers[:, 0], -1, dtype=torch.long).scatter_reduce_(0, targets, order, 'amax')
+    last = order.new_full((len(centers),), -1).scatter_reduce_(0, targets, order, 'amax')
     in_batch = (last >= 0)[:, None]
     moved = centers + beta * (embedding[last.clamp(min=0)] - F.normalize(centers, dim=1))
     return torch.where(in_batch, moved, centers)

@@ -43,6 +43,13 @@ def test_embedding_equals_the_formula(maps):
     torch.testing.assert_close(attention_embedding(features, attention), expected)
 
 
+def test_pooling_without_values():
+    """The meta device, which has no autocast."""
+    features, attention = torch.empty(2, 6, 3, 5, device='meta'), torch.empty(2, 4, 3, 5, device='meta')
+    assert bilinear_attention_pooling(features, attention).shape == (2, 4, 6)
+    assert attention_embedding(features, attention).shape == (2, 24)
+
+
 def test_constant_maps_give_equal_entries():
     embedding = attention_embedding(torch.full((1, 4, 3, 3), 2.0), torch.ones(1, 5, 3, 3))
     torch.testing.assert_close(embedding, torch.full((1, 20), 1 / math.sqrt(20)))

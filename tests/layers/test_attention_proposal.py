@@ -235,6 +235,12 @@ def test_proposals_begin_in_the_middle_and_learn(size, channels):
     assert not proposal.hidden.bias.any() and not proposal.out.bias.any()
 
 
+def test_without_options_the_network_is_the_narrow_one():
+    proposal = AttentionProposal(6)
+    assert proposal.reduce.weight.shape == (64, 6, 1, 1) and proposal.hidden.weight.shape == (256, 64 * 7 * 7)
+    assert proposal.out.weight.shape == (3, 256)
+
+
 def test_fully_connected_layers_begin_with_a_thousandth():
     proposal = AttentionProposal(64, grid=7, channels=0, width=256)
     assert proposal.hidden.weight.std().item() == pytest.approx(0.001, rel=0.02)

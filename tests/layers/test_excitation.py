@@ -54,6 +54,10 @@ def test_gradient():
     assert torch.autograd.gradcheck(module, (torch.randn(2, 6, dtype=torch.double, requires_grad=True),))
 
 
+def test_the_bottleneck_has_a_sixteenth_of_the_channels_unless_said():
+    assert MultiExcitation(64, 2).reduce.weight.shape == (2 * 4, 64)
+
+
 def test_bottleneck_never_vanishes():
     assert MultiExcitation(8, 2, reduction=16)(torch.randn(1, 8)).shape == (1, 2, 8)
 

@@ -143,6 +143,12 @@ def test_mutual_vector_is_linear_and_knows_the_order():
     assert not torch.allclose(layer(pairs.flip(1)).flip(1), layer(pairs))
 
 
+def test_without_options_the_layers_are_the_authors():
+    layer = PairwiseInteraction(6)
+    assert layer.reduce.weight.shape == (512, 12) and layer.expand.weight.shape == (6, 512)
+    assert layer.drop.p == 0.5 and not layer.normalize
+
+
 def test_dropout_acts_in_training_only():
     layer = PairwiseInteraction(4, hidden=64, drop_rate=0.5)
     pairs = torch.randn(3, 2, 4)
