@@ -24,7 +24,7 @@ def calibrate(
         device: Device = None,
 ) -> None:
     """Make probabilities mean what they say: fit a temperature, and the threshold below which a photograph shows none of the classes."""
-    from fgvc_zoo import evaluation
+    from fgvc_zoo import metrics
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import UserError
     from fgvc_zoo._files import check_folder
@@ -52,7 +52,7 @@ def calibrate(
     fitted = fit_calibration(answers.scores['combined'], answers.targets)
     write_calibration(folder, fitted)
     logits = answers.scores['combined']
-    before, after = (evaluation.calibration_error(value, answers.targets) for value in (logits.softmax(1), fitted.probabilities(logits)))
+    before, after = (metrics.calibration_error(value, answers.targets) for value in (logits.softmax(1), fitted.probabilities(logits)))
     err = console(stderr=True)
     err.print(f'{folder}: temperature {fitted.temperature:g}, threshold {fitted.threshold:g}, from {fitted.images} photographs')
     err.print(f'on these, the expected calibration error was {before:.3f} and is {after:.3f}')

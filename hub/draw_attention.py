@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Subset
 
 from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import view_box
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
+from fgvc_zoo.metrics import view_box
 
 ROOT = Path(__file__).parents[1]
 CELLS = 96  # of the drawn map, a side

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import accuracies, calibration_error, diagnose, evaluate, localization, method_and_backbone, view_box
+from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone
 from fgvc_zoo.loading import eval_transform_for, load_model
+from fgvc_zoo.metrics import accuracies, calibration_error, localization, view_box
 
 
 def test_accuracies_equal_the_loops():

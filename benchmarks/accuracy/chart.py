@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from accuracy_tables import RESULTS, ROOT, load_results, results_of, tuned_and_methods
 from matplotlib import rcParams
 from matplotlib.figure import Figure
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tables import RESULTS, ROOT, _of, _tuned_and_methods, load_results
 
 from fgvc_zoo.comparison import compare_records
 
@@ -27,7 +24,7 @@ def rows(results: list[dict[str, Any]], plain: dict[str, Any]) -> list[tuple[str
         results: Of one protocol: the tuned baseline and the methods.
         plain: Of plain fine-tuning.
     """
-    tuned, methods = _tuned_and_methods(results)
+    tuned, methods = tuned_and_methods(results)
     found = []
     for result in [plain, *methods]:
         comparison = compare_records(result, tuned)
@@ -57,8 +54,8 @@ def draw(found: list[tuple[str, float, float, float, float]], tuned: float, path
 
 
 def main() -> None:
-    results, (plain,) = _of('cub200'), load_results(RESULTS / 'plain')
-    tuned, _ = _tuned_and_methods(results)
+    results, (plain,) = results_of('cub200'), load_results(RESULTS / 'plain')
+    tuned, _ = tuned_and_methods(results)
     draw(rows(results, plain), tuned['metrics']['top1'], ROOT / 'docs' / 'results.svg')
 
 

@@ -43,9 +43,9 @@ from fgvc_zoo._files import write_json
 from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.comparison import RESAMPLES
 from fgvc_zoo.data import ImageDataset, open_dataset
-from fgvc_zoo.evaluation import view_box
 from fgvc_zoo.layers import half_maximum_boxes
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
+from fgvc_zoo.metrics import view_box
 
 METHODS = ('wsdan', 'wsban', 'apinet', 'osme', 'racnn')
 CELLS = 14  # a side

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fgvc_zoo.evaluation import confidence_bins
+from fgvc_zoo.metrics import confidence_bins
 
 Pairs = list[tuple[int, int, int]]  # (true class, predicted class, number of images), as `confusions` returns them
 

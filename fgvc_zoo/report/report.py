@@ -13,7 +13,8 @@ from torch import Tensor
 from fgvc_zoo._files import atomic_write, check_folder, write_text
 from fgvc_zoo._pages import check_page, render
 from fgvc_zoo.data import ImageDataset
-from fgvc_zoo.evaluation import BINS, Answers, confusions, parts_of
+from fgvc_zoo.evaluation import Answers, parts_of
+from fgvc_zoo.metrics import BINS, confusions
 from fgvc_zoo.report.labels import suspect_labels
 from fgvc_zoo.report.measures import Pairs, adjacent_order, class_rows, confused_classes, confusion_matrix, coverage, reliability
 from fgvc_zoo.report.pictures import Photo, photo_of

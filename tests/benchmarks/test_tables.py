@@ -1,15 +1,14 @@
 """The tables of the documents: what their cells are computed from."""
 
-import importlib.util
+import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-spec = importlib.util.spec_from_file_location('tables', Path(__file__).parents[2] / 'benchmarks' / 'accuracy' / 'tables.py')
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(Path(__file__).parents[2] / 'benchmarks' / 'accuracy')
+    accuracy_tables, chart, tables = (importlib.import_module(name) for name in ('accuracy_tables', 'chart', 'tables'))
 
 
 def result(method, correct, seed=0, **metrics):
@@ -31,7 +30,7 @@ def cells(table, name):
 
 
 def test_every_row_is_compared_with_both_opponents():
-    table = tables.main_table([TUNED, METHOD], PLAIN)
+    table = accuracy_tables.main_table([TUNED, METHOD], PLAIN)
     _, top1, over_plain, plain_errors, over_tuned, tuned_errors, *cost = cells(table, 'wsdan')
     assert cost == ['2.0 M', '8 ms'] and cells(table, 'tuned baseline')[6:] == ['1.5 M', '3 ms']
     assert (top1, plain_errors, tuned_errors) == ('**80.0**', '60 %', '50 %')
@@ -41,17 +40,17 @@ def test_every_row_is_compared_with_both_opponents():
 
 
 def test_details():
-    table = tables.detail_table([TUNED, METHOD], PLAIN)
+    table = accuracy_tables.detail_table([TUNED, METHOD], PLAIN)
     assert cells(table, 'wsdan')[3:] == ['raw 70.0', '-', '< 0.005', '< 0.005']
     assert cells(table, 'tuned baseline')[5:] == ['< 0.005', '-']
-    assert cells(tables.detail_table([TUNED, result('osme', TUNED['metrics']['correct'])], PLAIN), 'osme')[6] == '1.00'
+    assert cells(accuracy_tables.detail_table([TUNED, result('osme', TUNED['metrics']['correct'])], PLAIN), 'osme')[6] == '1.00'
     assert {line.count('|') for line in table.splitlines()} == {8}
 
 
 def test_seeds_of_one_training_are_averaged():
     again = result('wsdan', '1' * 70 + '0' * 30, seed=1)
     tuned_again = result('baseline', '1' * 40 + '0' * 60, seed=1)
-    row = cells(tables.seed_table([TUNED, tuned_again, METHOD, again, result('osme', '1100')]).replace('| birds ', ''), 'wsdan')
+    row = cells(accuracy_tables.seed_table([TUNED, tuned_again, METHOD, again, result('osme', '1100')]).replace('| birds ', ''), 'wsdan')
     assert row[3:] == ['80.0, 70.0', '**75.0**', '50 %']
 
 
@@ -63,7 +62,7 @@ def test_render_replaces_only_what_is_between_the_marks(monkeypatch):
 
 @pytest.mark.parametrize('method', ['baseline', 'wsdan'])
 def test_errors_removed(method):
-    assert tables._removed(method, 90.0, 80.0) == ('-' if method == 'baseline' else '50 %')
+    assert accuracy_tables.removed(method, 90.0, 80.0) == ('-' if method == 'baseline' else '50 %')
 
 
 def test_faithfulness_of_every_map(monkeypatch, tmp_path):
@@ -83,24 +82,21 @@ def test_faithfulness_of_every_map(monkeypatch, tmp_path):
 
 def test_every_method_beside_the_tuned_baseline():
     """Against the figures of the main table, which other code draws."""
-    choice = tables.choice_table(tables._of('cub200'))
+    choice = accuracy_tables.choice_table(accuracy_tables.results_of('cub200'))
     assert [line.split(' | ')[0] for line in choice.splitlines()[2:]] == [
         '| tuned baseline', *(f'| [{name}]({name}.md)' for name in ('wsdan', 'wsban', 'apinet', 'racnn', 'osme'))]
-    rows = tables.method_table('wsdan').splitlines()[2:]
+    rows = accuracy_tables.method_table('wsdan').splitlines()[2:]
     assert len(rows) == 2 and '| 85.3' not in rows[1]
     gain = rows[0].split(' | ')[4]
-    main = tables.main_table(tables._of('cub200'), tables.load_results(tables.RESULTS / 'plain')[0])
+    plain, = accuracy_tables.load_results(accuracy_tables.RESULTS / 'plain')
+    main = accuracy_tables.main_table(accuracy_tables.results_of('cub200'), plain)
     assert gain.startswith('+3.3 [') and gain in main and gain in choice
 
 
-def test_the_chart_shows_the_differences_of_the_main_table(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'tables', tables)
-    place = importlib.util.spec_from_file_location('chart', Path(tables.__file__).with_name('chart.py'))
-    chart = importlib.util.module_from_spec(place)
-    place.loader.exec_module(chart)
-    results, (plain,) = tables._of('cub200'), tables.load_results(tables.RESULTS / 'plain')
+def test_the_chart_shows_the_differences_of_the_main_table():
+    results, (plain,) = accuracy_tables.results_of('cub200'), accuracy_tables.load_results(accuracy_tables.RESULTS / 'plain')
     found = chart.rows(results, plain)
     assert [row[0] for row in found] == ['WS-DAN', 'WS-BAN', 'API-Net', 'RA-CNN', 'OSME + MAMC', 'plain fine-tuning']
-    main = tables.main_table(results, plain)
+    main = accuracy_tables.main_table(results, plain)
     for _, top1, difference, low, high in found[:5]:
         assert f'**{top1:.1f}**' in main and f'{difference:+.1f} [{low:+.1f}, {high:+.1f}]' in main

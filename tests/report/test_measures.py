@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from fgvc_zoo.evaluation import calibration_error, confusions
+from fgvc_zoo.metrics import calibration_error, confusions
 from fgvc_zoo.report.measures import ClassRow, adjacent_order, class_rows, confused_classes, confusion_matrix, coverage, reliability
 
 
