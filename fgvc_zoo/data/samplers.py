@@ -117,7 +117,7 @@ class BalancedSampler(EpochSampler):
         labels = torch.as_tensor(targets)
         self.classes = labels.unique()
         self.similar_classes = similar_classes
-        self.members = [members for label in self.classes.tolist() for members in [(labels == label).nonzero()[:, 0]]]
+        self.members = [(labels == label).nonzero().squeeze(1) for label in self.classes.tolist()]
         self.images_per_class = images_per_class
         self.classes_per_batch = batch_size // images_per_class
         if self.classes_per_batch > len(self.members):

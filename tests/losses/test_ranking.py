@@ -100,12 +100,15 @@ def naive_inter_scale(logits, targets, margin):
 def test_inter_scale_loss_equals_the_loop(scales, margin):
     logits = [torch.randn(6, 5) * 2 for _ in range(scales)]
     targets = torch.randint(0, 5, (6,))
-    assert inter_scale_ranking_loss(logits, targets, margin).item() == pytest.approx(naive_inter_scale(logits, targets, margin), abs=1e-6)
+    expected = naive_inter_scale(logits, targets, margin)
+    for detach_coarse in (True, False):
+        assert inter_scale_ranking_loss(logits, targets, margin, detach_coarse).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_equal_scales_cost_the_margin_each():
     logits = [torch.randn(4, 3)] * 3
-    assert inter_scale_ranking_loss(logits, torch.tensor([0, 1, 2, 0]), 0.05).item() == pytest.approx(2 * 0.05)
+    assert inter_scale_ranking_loss(logits, torch.tensor([0, 1, 2, 0]), 0.3).item() == pytest.approx(2 * 0.3)
+    assert inter_scale_ranking_loss(logits, torch.tensor([0, 1, 2, 0])).item() == pytest.approx(2 * 0.05)
 
 
 def test_zero_once_the_finer_scale_leads_by_the_margin():
@@ -121,7 +124,7 @@ def test_zero_once_the_finer_scale_leads_by_the_margin():
 def test_gradient_raises_the_finer_scale_and_spares_the_coarse_one():
     logits = [torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     targets = torch.tensor([0, 3, 1])
-    inter_scale_ranking_loss(logits, targets, 0.9).backward()
+    inter_scale_ranking_loss(logits, targets, 0.9).backward()  # detached unless said
     rows = torch.arange(3)
     assert logits[0].grad is None or not logits[0].grad.any()
     assert (logits[1].grad[rows, targets] < 0).all() and (logits[2].grad[rows, targets] < 0).all()

@@ -5,6 +5,7 @@ import math
 import pytest
 import timm
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import fgvc_zoo  # noqa: F401
@@ -223,6 +224,14 @@ def test_diagnosis_equals_the_loops(batch):
     torch.testing.assert_close(found['p_other'], scores[:, 1].mean())
     torch.testing.assert_close(found['self_above_other'], (scores[:, 0] > scores[:, 1]).float().mean())
     assert not found['p_self'].requires_grad
+
+
+def test_equal_gates_are_not_above_each_other(batch):
+    _, task = make(hidden=1)
+    nn.init.zeros_(task.interaction.expand.weight)  # with the bias, a mutual vector of zeros: both gates are one half
+    nn.init.zeros_(task.interaction.expand.bias)
+    found = task.eval().diagnose(*batch)
+    assert found['p_self'] == found['p_other'] > 0 and found['self_above_other'] == 0
 
 
 def test_refuses_options_out_of_range():

@@ -71,6 +71,17 @@ def test_the_class_of_model_is_named(method):
         make(method, smoothing=1)
 
 
+LIMITS = dict(
+    apinet=[dict(hidden=1), dict(margin=0), dict(margin=1), dict(drop=0, hidden_drop=0)], osme=[], wsdan=[], wsban=[],
+    racnn=[dict(proposal_steps=0), dict(classification_steps=1), dict(ranking_steps=0), dict(window=1), dict(margin=0), dict(margin=1),
+           dict(peak_half=0.5)])
+
+
+@pytest.mark.parametrize('method, options', [(name, options) for name in METHODS for options in [dict(smoothing=0), *LIMITS[name]]])
+def test_the_limits_of_the_options_are_allowed(method, options):
+    make(method, **options)
+
+
 @pytest.mark.parametrize('method', METHODS)
 def test_parameters_without_a_gradient_are_looked_for_only_where_steps_train_a_part(method, monkeypatch):
     found = []
