@@ -72,7 +72,8 @@ def test_the_class_of_model_is_named(method):
 
 
 LIMITS = dict(
-    apinet=[dict(hidden=1), dict(margin=0), dict(margin=1), dict(drop=0, hidden_drop=0)], osme=[], wsdan=[], wsban=[],
+    apinet=[dict(hidden=1), dict(margin=0), dict(margin=1), dict(drop=0, hidden_drop=0)], osme=[], wsdan=[dict(center_beta=1)],
+    wsban=[dict(center_beta=1)],
     racnn=[dict(proposal_steps=0), dict(classification_steps=1), dict(ranking_steps=0), dict(window=1), dict(margin=0), dict(margin=1),
            dict(peak_half=0.5)])
 
@@ -80,6 +81,19 @@ LIMITS = dict(
 @pytest.mark.parametrize('method, options', [(name, options) for name in METHODS for options in [dict(smoothing=0), *LIMITS[name]]])
 def test_the_limits_of_the_options_are_allowed(method, options):
     make(method, **options)
+
+
+BEYOND = dict(
+    apinet=dict(hidden=[0], margin=[-0.01, 1.01], drop=[-0.01, 1], hidden_drop=[-0.01, 1]), osme=dict(feature_length=[0]),
+    wsdan=dict(center_beta=[0, 1.01]), wsban=dict(center_beta=[0, 1.01], temperature=[0]),
+    racnn=dict(proposal_steps=[-1], classification_steps=[0], ranking_steps=[-1], window=[0], margin=[-0.01, 1.01], peak_half=[0, 0.51]))
+
+
+@pytest.mark.parametrize('method, name, value', [
+    (method, name, value) for method in METHODS for name, values in dict(BEYOND[method], smoothing=[-0.01, 1]).items() for value in values])
+def test_what_is_beyond_the_limits_is_refused(method, name, value):
+    with pytest.raises(UserError, match=f'{name} must be'):
+        make(method, **{name: value})
 
 
 @pytest.mark.parametrize('method', METHODS)
