@@ -92,7 +92,8 @@ class NABirds(CUB200):
     marks = ('images.txt', 'hierarchy.txt')
     numbered = False
     info = DataInfo(
-        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555, boxes=True, kind='birds',
+        title='NABirds', home='https://dl.allaboutbirds.org/nabirds', folder=_FOLDER, classes=555, kind='birds',
+        images=dict(train=23_929, test=24_633), boxes=True,
         citation='Van Horn, Branson, Farrell, Haber, Barry, Ipeirotis, Perona, Belongie: Building a Bird Recognition App and Large Scale '
                  'Dataset With Citizen Scientists. CVPR 2015')
 
