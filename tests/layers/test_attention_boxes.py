@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 from torch import nn
 from torch.nn import functional as F
 
@@ -199,6 +200,12 @@ def test_sampling_survives_dead_maps():
         assert abs((drawn == mark).float().mean().item() - 0.25) < 0.03
 
 
+@pytest.mark.parametrize('augment', [attention_crop, attention_drop])
+def test_augmented_images_have_no_gradient(augment):
+    images, attention = torch.randn(2, 3, 8, 8, requires_grad=True), torch.rand(2, 4, 3, 3, requires_grad=True)
+    assert not augment(images, attention).requires_grad
+
+
 def test_same_generator_same_augmentation():
     images, attention = torch.randn(4, 3, 16, 24), torch.rand(4, 5, 4, 6) ** 8
     for augment in (attention_crop, attention_drop):
@@ -279,6 +286,11 @@ def test_script_and_export_equal_eager():
     batch = torch.export.Dim('batch', min=2, max=16)
     exported = torch.export.export(_Refine(), (images, attention), dynamic_shapes=({0: batch}, {0: batch}))
     torch.testing.assert_close(exported.module()(images.repeat(2, 1, 1, 1), attention.repeat(2, 1, 1, 1)), expected.repeat(2, 1, 1, 1))
+
+
+@pytest.mark.parametrize('function', [attention_box, object_box])
+def test_symbolic_tracing_takes_it_as_one_operation(function):
+    assert is_notrace_function(function)
 
 
 def test_meta_device():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 
 from fgvc_zoo.layers import AttentionMaps, attention_embedding, bilinear_attention_pooling, signed_sqrt
 
@@ -41,6 +42,11 @@ def test_embedding_equals_the_formula(maps):
         length = math.sqrt(sum(value * value for value in roots))
         expected[b] = torch.tensor([value / length for value in roots])
     torch.testing.assert_close(attention_embedding(features, attention), expected)
+
+
+@pytest.mark.parametrize('function', [attention_embedding])
+def test_symbolic_tracing_takes_it_as_one_operation(function):
+    assert is_notrace_function(function)
 
 
 def test_pooling_without_values():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 from torch import nn
 
 from fgvc_zoo.layers import (
@@ -343,6 +344,11 @@ def test_joint_descriptors_keep_the_dtype_and_normalise_in_float32_at_least(dtyp
     # float64 loses nothing, and bfloat16 is rounded once
     tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2 ** -8}[dtype]
     torch.testing.assert_close(joint.double(), exact, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize('function', [attended_crop, bound_squares, joint_descriptor, paste_maps, response_map])
+def test_symbolic_tracing_takes_it_as_one_operation(function):
+    assert is_notrace_function(function)
 
 
 def test_joint_descriptors_have_one_length_each():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 from torch import Tensor
 
 from fgvc_zoo.layers import largest_component
@@ -91,3 +92,7 @@ def test_exports() -> None:
     exported = torch.export.export(Module(), (masks,))
     assert torch.equal(exported.module()(masks), largest_component(masks))
     torch.testing.assert_close(torch.jit.script(Module())(masks), largest_component(masks))
+
+
+def test_symbolic_tracing_takes_it_as_one_operation() -> None:
+    assert is_notrace_function(largest_component)

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 
 from fgvc_zoo import UserError
 from fgvc_zoo.layers import FlattenedMaps, MultiExcitation, ParallelLinear, PositionPool
+from fgvc_zoo.layers.excitation import require_size
 
 
 def test_parallel_linear_is_one_linear_layer_a_row():
@@ -102,3 +104,7 @@ def test_the_grid_of_positions_is_laid_over_a_larger_map():
     weights = module.weights(4, 4)[0, 0]
     torch.testing.assert_close(weights.sum(), torch.tensor(10.0))
     torch.testing.assert_close(torch.stack([weights[0, 0], weights[0, 3], weights[3, 0], weights[3, 3]]), torch.tensor([1.0, 2, 3, 4]) / 4)
+
+
+def test_symbolic_tracing_takes_the_check_of_a_size_as_one_operation():
+    assert is_notrace_function(require_size)

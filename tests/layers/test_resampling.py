@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from timm.models import is_notrace_function
 from torch import nn
 from torch.nn import functional as F
 
@@ -147,3 +148,7 @@ def test_crops_export_to_onnx_for_any_batch(tmp_path):
     images = torch.rand(5, 3, 8, 8)
     feed = dict(zip([item.name for item in session.get_inputs()], (images.numpy(), BOXES.float().numpy()), strict=True))
     torch.testing.assert_close(torch.from_numpy(session.run(None, feed)[0]), crop_boxes(images, BOXES.float(), 6, 5))
+
+
+def test_symbolic_tracing_takes_a_crop_as_one_operation():
+    assert is_notrace_function(crop_boxes)

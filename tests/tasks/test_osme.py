@@ -98,6 +98,7 @@ def test_diagnosis_equals_the_loops(batch):
     for p in (1, 2, 3):
         expected = 100 * (passes.parts[f'branch{p}'].argmax(1) == targets).float().mean()
         torch.testing.assert_close(found[f'branch{p}_top1'], expected)
+    assert not any(value.requires_grad for value in found.values())
 
 
 def test_diagnosis_sees_branches_that_attend_alike(batch):
