@@ -37,6 +37,7 @@ def test_gradient_flows_to_the_embedding_only():
     assert torch.autograd.gradcheck(lambda f: center_loss(f, centers, targets), (embedding,))
     center_loss(embedding, centers, targets).backward()
     assert centers.grad is None
+    assert not any(update_centers(centers, embedding, targets, 0.05, rule).requires_grad for rule in ('ema', 'reference'))
 
 
 def test_without_options_centres_move_by_a_twentieth_of_the_way():
