@@ -44,11 +44,12 @@ name = "local"
 
 
 def tests_of(path: str) -> list[str]:
-    """The tests of a file of the package: those of its name, or else all of its folder."""
+    """The tests of a file of the package: those of its name and what holds for its whole folder, or else all of its folder."""
     file = Path(path)
-    folder = Path('tests', *file.parts[1:-1])
-    own = sorted(str(found) for found in (ROOT / folder).glob(f'test_{file.stem}*.py'))
-    return own or [str(ROOT / folder)]
+    folder = ROOT.joinpath('tests', *file.parts[1:-1])
+    own = sorted(str(found) for found in folder.glob(f'test_{file.stem}*.py'))
+    shared = [str(found) for found in folder.glob('test_base.py')]
+    return sorted({*own, *shared}) if own else [str(folder)]
 
 
 def test_changed() -> int:

@@ -84,13 +84,14 @@ def test_the_limits_of_the_options_are_allowed(method, options):
 
 
 BEYOND = dict(
-    apinet=dict(hidden=[0], margin=[-0.01, 1.01], drop=[-0.01, 1], hidden_drop=[-0.01, 1]), osme=dict(feature_length=[0]),
-    wsdan=dict(center_beta=[0, 1.01]), wsban=dict(center_beta=[0, 1.01], temperature=[0]),
-    racnn=dict(proposal_steps=[-1], classification_steps=[0], ranking_steps=[-1], window=[0], margin=[-0.01, 1.01], peak_half=[0, 0.51]))
+    apinet=dict(hidden=[0], margin=[-0.01, 1.01], drop=[-0.01, 1, 1.01], hidden_drop=[-0.01, 1, 1.01]), osme=dict(feature_length=[-1, 0]),
+    wsdan=dict(center_beta=[-0.01, 0, 1.01]), wsban=dict(center_beta=[-0.01, 0, 1.01], temperature=[-1, 0]),
+    racnn=dict(
+        proposal_steps=[-1], classification_steps=[0], ranking_steps=[-1], window=[0], margin=[-0.01, 1.01], peak_half=[-0.01, 0, 0.51]))
 
 
 @pytest.mark.parametrize('method, name, value', [
-    (method, name, value) for method in METHODS for name, values in dict(BEYOND[method], smoothing=[-0.01, 1]).items() for value in values])
+    (method, name, value) for method in METHODS for name, values in dict(BEYOND[method], smoothing=[-0.01, 1, 1.01]).items() for value in values])
 def test_what_is_beyond_the_limits_is_refused(method, name, value):
     with pytest.raises(UserError, match=f'{name} must be'):
         make(method, **{name: value})

@@ -326,6 +326,16 @@ def test_diagnosis_follows_its_definition(batch):
     assert not any(value.requires_grad for value in values.values())
 
 
+def test_equal_scales_are_not_above_each_other(batch):
+    model, task = make()
+    for classifier in model.classifiers:
+        nn.init.zeros_(classifier.weight)
+        nn.init.zeros_(classifier.bias)
+    values = task.eval().diagnose(*batch)
+    assert values['scale2_probability'].item() == pytest.approx(1 / 3)
+    assert values['scale2_above_scale1'] == values['scale3_above_scale2'] == 0
+
+
 def test_refuses_impossible_lengths():
     with pytest.raises(UserError, match='classification_steps must be at least 1'):
         make(classification_steps=0)
