@@ -91,7 +91,8 @@ BEYOND = dict(
 
 
 @pytest.mark.parametrize('method, name, value', [
-    (method, name, value) for method in METHODS for name, values in dict(BEYOND[method], smoothing=[-0.01, 1, 1.01]).items() for value in values])
+    (method, name, value) for method in METHODS
+    for name, values in dict(BEYOND[method], smoothing=[-0.01, 1, 1.01]).items() for value in values])
 def test_what_is_beyond_the_limits_is_refused(method, name, value):
     with pytest.raises(UserError, match=f'{name} must be'):
         make(method, **{name: value})

@@ -328,12 +328,12 @@ def test_diagnosis_follows_its_definition(batch):
 
 def test_equal_scales_are_not_above_each_other(batch):
     model, task = make()
-    for classifier in model.classifiers:
+    for classifier in model.classifiers:  # of the second and the third scale
         nn.init.zeros_(classifier.weight)
         nn.init.zeros_(classifier.bias)
     values = task.eval().diagnose(*batch)
-    assert values['scale2_probability'].item() == pytest.approx(1 / 3)
-    assert values['scale2_above_scale1'] == values['scale3_above_scale2'] == 0
+    assert values['scale2_probability'] == values['scale3_probability'] > 0
+    assert values['scale3_above_scale2'] == 0
 
 
 def test_refuses_impossible_lengths():
