@@ -139,6 +139,7 @@ def test_object_box_is_the_box_of_the_mean():
 def test_object_box_without_options_has_the_threshold_and_the_margin_of_inference():
     attention = torch.zeros(3, 5, 8, 12)
     attention[:, :, 3:5, 4:7] = torch.rand(3, 5, 2, 3)  # away from the edges, so that the margin shows
+    attention[:, :, 2, 9] = 0.5  # another region, which belongs to the box as well
     mean = attention.mean(1)
     expected = torch.stack([enlarged_box(mean[index], 0.1, 0.05, 32, 60) for index in range(3)])
     torch.testing.assert_close(object_box(attention, 32, 60), expected)
@@ -306,6 +307,14 @@ def test_values_that_are_no_numbers_count_as_nothing():
         box = object_box(broken, 64, 64, 0.5, 0.0, connected)
         torch.testing.assert_close(box, object_box(maps, 64, 64, 0.5, 0.0, connected))
         assert box[0, 2] < 0.6 and box[0, 3] < 0.6
+
+
+@pytest.mark.parametrize('connected', [False, True])
+def test_the_box_does_not_depend_on_the_size_of_the_values(connected):
+    maps = torch.rand(4, 3, 8, 8) ** 3
+    expected = object_box(maps, 64, 64, 0.4, 0.0, connected)
+    for scale in (1e-4, 1e4):
+        torch.testing.assert_close(object_box(scale * maps, 64, 64, 0.4, 0.0, connected), expected)
 
 
 def test_the_largest_region_is_the_object_although_a_smaller_one_is_stronger():
