@@ -21,8 +21,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fgvc_zoo._files import write_json
-
 ROOT = Path(__file__).parents[2]
 MODULES = ['fgvc_zoo/losses', 'fgvc_zoo/layers', 'fgvc_zoo/tasks', 'fgvc_zoo/data/samplers.py']
 OPERATORS = {
@@ -49,7 +47,7 @@ def tests_of(path: str) -> list[str]:
     folder = ROOT.joinpath('tests', *file.parts[1:-1])
     own = sorted(str(found) for found in folder.glob(f'test_{file.stem}*.py'))
     shared = [str(found) for found in folder.glob('test_base.py')]
-    return sorted({*own, *shared}) if own else [str(folder)]
+    return [*own, *(test for test in shared if test not in own)] if own else [str(folder)]
 
 
 def test_changed() -> int:
@@ -116,6 +114,8 @@ def main() -> None:
             subprocess.run(['cosmic-ray', 'init', config.name, str(session)], cwd=tree, check=True)
             choose(session, options.sample, options.seed)
         subprocess.run(['cosmic-ray', 'exec', config.name, str(session)], cwd=tree, check=True)
+    from fgvc_zoo._files import write_json  # not at the top, where each mutant's process would import torch for it
+
     figures = dict(sample=options.sample, seed=options.seed, **summary(session))
     print(figures)
     if options.json:
