@@ -49,17 +49,23 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, key: str) -> None:
     """Check that a JSON file can be written, before the work begins whose result it will hold.
+
+    Args:
+        path: The file.
+        key: What every earlier result has, which may be replaced.
 
     Raises:
         UserError: The folder cannot be written, or there is a file of another kind.
     """
     if path.is_file():
         try:
-            json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f"'{path}' exists and is no JSON file, so it is not overwritten: choose another name") from error
+            known = key in json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError, TypeError):
+            known = False
+        if not known:
+            raise UserError(f"'{path}' exists and is no earlier result, so it is not overwritten: choose another name")
     elif path.exists():
         raise UserError(f"'{path}' is a folder: give the name of a file")
     check_folder(path.parent)
@@ -80,8 +86,8 @@ def check_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file with `atomic_write`."""
-    atomic_write(path, lambda part: part.write_text(text, encoding='utf-8'))
+    """Write a UTF-8 text file with `atomic_write`; what a file's name has that is no UTF-8 becomes an escape."""
+    atomic_write(path, lambda part: part.write_text(text, encoding='utf-8', errors='backslashreplace'))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -43,6 +43,15 @@ class Calibration:
         """Logits or log probabilities (..., K) -> probabilities (..., K), float32."""
         return (logits.float() / self.temperature).softmax(-1)
 
+    def nll(self, logits: Tensor, targets: Tensor) -> float:
+        """Mean negative log-likelihood, >= 0. It is finite even where a probability rounds to 0.
+
+        Args:
+            logits: Logits or log probabilities (N, K).
+            targets: (N,), int64.
+        """
+        return abs(F.cross_entropy(logits.double() / self.temperature, targets).item())
+
     def unknown(self, logits: Tensor) -> Tensor:
         """Whether photographs probably show none of the classes: logits or log probabilities (N, K) -> (N,) bool."""
         return familiarity(logits) < self.threshold
@@ -95,9 +104,11 @@ def fit_calibration(logits: Tensor, targets: Tensor) -> Calibration:
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The temperature with the least mean negative log-likelihood, rounded to four digits, in [0.0067, 148].
+    """The temperature with the least mean cross-entropy, rounded to four digits, in [0.0067, 148].
 
-    The likelihood has a single maximum (it is concave in the temperature's inverse), which a golden-section search finds.
+    The targets are softened by 1 / (N + 2), as Platt's are (Advances in Large Margin Classifiers, 1999): N answers that are all right do
+    not mean that no other will ever be wrong, and would otherwise be sharpened without end. The cross-entropy is convex in the
+    temperature's inverse, so it has a single minimum, which a golden-section search finds.
 
     Args:
         logits: (N, K), N >= 1.
@@ -106,7 +117,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     exact = logits.double()
 
     def loss(place: float) -> float:
-        return F.cross_entropy(exact / math.exp(place), targets).item()
+        return F.cross_entropy(exact / math.exp(place), targets, label_smoothing=1 / (len(targets) + 2)).item()
 
     ratio = (math.sqrt(5) - 1) / 2
     low, high = _RANGE

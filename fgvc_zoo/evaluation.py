@@ -185,11 +185,9 @@ def calibrated_figures(answers: Answers) -> dict[str, Any]:
         `temperature`, `threshold` and `images` of the calibration; `nll` and `ece` (0 to 1) of the calibrated probabilities; `kept`:
         percent of the images that the threshold keeps.
     """
-    probabilities = answers.probabilities
-    chosen = probabilities.gather(1, answers.targets[:, None])
     return dict(
-        asdict(answers.calibration), nll=-chosen.double().log().mean().item(), ece=calibration_error(probabilities, answers.targets),
-        kept=round(100 - unknown(answers), 3))
+        asdict(answers.calibration), nll=answers.calibration.nll(answers.scores['combined'], answers.targets),
+        ece=calibration_error(answers.probabilities, answers.targets), kept=round(100 - unknown(answers), 3))
 
 
 def unknown(answers: Answers) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +21,7 @@ from fgvc_zoo.config_file import read_config
 from fgvc_zoo.data import LAYOUTS, eval_transform, is_url
 from fgvc_zoo.models import find_method
 from fgvc_zoo.onnx_model import open_onnx
+from fgvc_zoo.run_record import read_run_record
 
 # an nn.Module with timm's attributes (pretrained_cfg, num_classes, ...), which nn.Module's own type does not know
 TimmModel = Any
@@ -245,12 +245,12 @@ def describe_classes(name: str, model: TimmModel) -> str:
         model: The model.
     """
     kind = ''
-    run = Path(name.removeprefix('local-dir:'), 'run.json')
-    if run.is_file():
-        try:
-            data = json.loads(run.read_text(encoding='utf-8'))['config']['data'].partition(':')[0]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # a file of the user's, and not worth an error here
-            data = ''
+    try:
+        run = read_run_record(Path(name.removeprefix('local-dir:')), 'data')
+    except UserError:  # a file of the user's, and not worth an error here
+        run = None
+    if run:
+        data = str(run['config']['data']).partition(':')[0]
         kind = LAYOUTS[data].info.kind if data in LAYOUTS else ''
     else:
         tag = next((item.tag for item in load_manifest() if item.name == name or (item.default and item.architecture == name)), '')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,29 @@ def collect(model: TimmModel, dataset: ImageDataset, title: str, batch_size: int
             model, dataset, batch_size, workers, next(model.parameters()).device, lambda done, _: bar.update(task, completed=done))
 
 
-def trained_on(model: str, split: str) -> str | None:
-    """The split that a run was trained on, if it has photographs of another one: of 'train' and 'fit', or of 'train' and 'holdout'.
+def trained_on(model: str, data: str, dataset: ImageDataset) -> str | None:
+    """The split that a run was trained on, if photographs that are measured are among those of it.
 
     Args:
         model: As `load_model` takes it. Only the folder of a run knows.
-        split: The split that is measured.
-    """
-    from fgvc_zoo.data import TUNING_SPLITS
+        data: As `open_dataset` takes it.
+        dataset: What is measured, a split of these data.
 
-    run = Path(model.removeprefix('local-dir:')) / 'run.json'
-    if not run.is_file():
+    Raises:
+        UserError: The record of the run is damaged.
+    """
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.run_record import read_run_record
+
+    record = read_run_record(Path(model.removeprefix('local-dir:')), 'train_split')
+    if record is None:
         return None
-    own = json.loads(run.read_text(encoding='utf-8'))['config']['train_split']
-    fit, holdout = TUNING_SPLITS
-    shared = own == split or (split == holdout and own != fit) or {own, split} == {'train', fit}
-    return own if shared else None
+    own: str = record['config']['train_split']
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # those are about training, which is over
+            trained = open_dataset(data, own)
+    except UserError:  # it was trained on other data, which had such a split
+        return None
+    return own if trained.shared(dataset) else None

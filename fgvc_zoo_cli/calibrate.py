@@ -37,11 +37,14 @@ def calibrate(
     if not (folder / 'config.json').is_file():
         raise UserError(f"'{folder}' has no config.json to write the calibration to: name a model folder with --write")
     check_folder(folder)
-    if own := trained_on(model, split):
-        raise UserError(f"this run was trained on the split '{own}', with the photographs of '{split}': calibrate a run of the same "
-                        "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")
+    if split == 'test':
+        raise UserError("a test split that calibrates is none any more: take photographs that were held back from training "
+                        '(--split holdout)')
     network = load_model(model, choose_device(device))
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
+    if own := trained_on(model, data, dataset):
+        raise UserError(f"this run was trained on the split '{own}', with photographs of '{split}': calibrate a run of the same "
+                        "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")
     known = {'the data': dataset.class_names}
     if write:
         known[f"'{write}'"] = class_names(load_model(str(write)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from pathlib import Path
@@ -46,7 +45,7 @@ def evaluate(
     from fgvc_zoo.report import check_report_folder, write_report
 
     if json_file is not None:
-        check_output(json_file)
+        check_output(json_file, 'metrics')
     if report is not None:
         check_report_folder(report)
     begun = time.monotonic()
@@ -57,7 +56,7 @@ def evaluate(
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
     matching = _match_classes(network, dataset, model)
     others = _open_strangers(network, strangers, split) if strangers else None
-    if own := trained_on(model, split):
+    if own := trained_on(model, data, dataset):
         warnings.warn(f"this run was trained on the split '{own}', which has photographs of '{split}': the accuracy on them says nothing "
                       'about others', stacklevel=1)
     answers = collect(network, dataset, f'measuring on {split}', batch_size, workers)
@@ -133,17 +132,17 @@ def _record(
     from fgvc_zoo._files import without_folders
     from fgvc_zoo.checkpoints import load_manifest
     from fgvc_zoo.evaluation import method_and_backbone, result_record
+    from fgvc_zoo.run_record import read_run_record
 
     folder = Path(name.removeprefix('local-dir:'))
     cfg = model.pretrained_cfg
     architecture = cfg['architecture']
     task = None
     facts: dict[str, Any] = dict(recipe={}, seed=0, epochs=0, weights=None)
-    if (folder / 'run.json').is_file():
-        config = json.loads((folder / 'run.json').read_text(encoding='utf-8'))['config']
-        task = config['recipe']['task']
-        facts = dict(
-            recipe=config['recipe'], seed=config['seed'], epochs=config['recipe']['epochs'], weights=folder / 'model.safetensors')
+    if run := read_run_record(folder, 'recipe', 'seed'):
+        recipe, seed = run['config']['recipe'], run['config']['seed']
+        task = recipe['task']
+        facts = dict(recipe=recipe, seed=seed, epochs=run.get('epoch', recipe['epochs']), weights=folder / 'model.safetensors')
     for item in load_manifest():
         if name == item.name:
             task = item.recipe
@@ -151,7 +150,7 @@ def _record(
     method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
-        data=Path(data.rpartition(':')[2]).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
+        data=Path(data.rpartition(':')[2]).resolve().name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
         command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from fgvc_zoo._errors import UserError
 from fgvc_zoo.calibration import Calibration, calibration_of, familiarity, fit_calibration, fit_temperature, read_calibration
@@ -18,27 +17,45 @@ def answers(count=2000, classes=7, temperature=0.4):
     return logits, torch.multinomial((logits / temperature).softmax(1), 1, generator=generator)[:, 0]
 
 
+def softened_loss(logits, targets, temperature):
+    """By the definition: the true class gets all of the target but 1 / (N + 2), which all classes share."""
+    count, classes = logits.shape
+    share = 1 / (count + 2)
+    target = torch.full((count, classes), share / classes, dtype=torch.float64)
+    target[torch.arange(count), targets] += 1 - share
+    return -(target * (logits.double() / temperature).log_softmax(1)).sum(1).mean()
+
+
 @pytest.mark.parametrize('temperature', [0.3, 1.0, 2.5])
 def test_the_temperature_has_the_least_loss_of_a_grid(temperature):
     logits, targets = answers(temperature=temperature)
     grid = torch.linspace(-2, 2, 401).exp()
-    losses = torch.stack([F.cross_entropy(logits.double() / value, targets) for value in grid])
+    losses = torch.stack([softened_loss(logits, targets, value) for value in grid])
     fitted = fit_temperature(logits, targets)
     assert abs(math.log(fitted / grid[losses.argmin()].item())) < 0.011
-    assert F.cross_entropy(logits.double() / fitted, targets) <= losses.min() + 1e-9
+    assert softened_loss(logits, targets, fitted) <= losses.min() + 1e-9
     assert abs(math.log(fitted / temperature)) < 0.15  # the one that the classes were drawn with
 
 
 def test_two_classes_have_a_closed_form():
-    """Equal margins m, a share p of them right: the best temperature gives sigmoid(m / T) = p."""
+    """Equal margins m, a share p of the softened targets right: the best temperature gives sigmoid(m / T) = p."""
     logits = torch.tensor([[1.0, 0.0]] * 100)
     targets = torch.tensor([0] * 80 + [1] * 20)
-    assert fit_temperature(logits, targets) == pytest.approx(1 / math.log(4), abs=1e-4)
+    p = 0.8 * (1 - 1 / 102) + 0.5 / 102
+    assert fit_temperature(logits, targets) == pytest.approx(1 / math.log(p / (1 - p)), abs=1e-4)
 
 
-def test_a_model_that_is_always_right_becomes_sure_and_one_that_is_always_wrong_unsure():
+@pytest.mark.parametrize('size', [1.0, 100.0])
+@pytest.mark.parametrize('count', [4, 8, 400])
+def test_a_model_that_is_always_right_becomes_as_sure_as_the_number_of_photographs_allows(count, size):
+    logits = size * torch.eye(4).repeat(count // 4, 1)
+    sure = fit_calibration(logits, torch.arange(count) % 4).probabilities(logits).amax(1)
+    expected = 1 - 1 / (count + 2) + 1 / (count + 2) / 4
+    torch.testing.assert_close(sure, torch.full((count,), expected), rtol=0, atol=2e-3)
+
+
+def test_a_model_that_is_always_wrong_becomes_unsure():
     logits = torch.eye(4)
-    assert fit_calibration(logits, torch.arange(4)).probabilities(logits).diagonal().min() > 0.999
     assert fit_calibration(logits, torch.arange(4).roll(1)).temperature == pytest.approx(math.exp(5), rel=1e-3)
 
 
@@ -87,6 +104,14 @@ def test_two_similar_classes_are_familiar_and_a_stranger_is_not():
 
 def test_few_photographs_keep_everything():
     assert fit_calibration(*answers(98)).threshold == 0
+
+
+def test_the_likelihood_is_finite_where_a_probability_rounds_to_0():
+    logits, targets = torch.tensor([[300.0, 0.0], [300.0, 0.0]]), torch.tensor([0, 1])
+    calibration = Calibration(temperature=0.5)
+    assert calibration.probabilities(logits)[1, 1] == 0
+    assert calibration.nll(logits, targets) == pytest.approx(300)
+    assert str(calibration.nll(logits[:1], targets[:1])) == '0.0'  # not -0.0
 
 
 def test_nothing_to_fit_on_is_refused():

@@ -103,15 +103,24 @@ def test_damaged_weights_are_found(tmp_path):
 
 
 def test_outputs_are_checked_before_the_work(tmp_path):
-    check_output(tmp_path / 'new' / 'result.json')
+    check_output(tmp_path / 'new' / 'result.json', 'metrics')
     assert list((tmp_path / 'new').iterdir()) == []
-    write_json(tmp_path / 'result.json', dict(a=1))
-    check_output(tmp_path / 'result.json')  # an earlier result may be replaced
-    assert json.loads((tmp_path / 'result.json').read_text()) == dict(a=1)
+    write_json(tmp_path / 'result.json', dict(metrics=1))
+    check_output(tmp_path / 'result.json', 'metrics')  # an earlier result may be replaced
+    assert json.loads((tmp_path / 'result.json').read_text()) == dict(metrics=1)
     (tmp_path / 'photo.jpg').write_bytes(b'\xff\xd8 precious')
-    with pytest.raises(UserError, match='is no JSON file, so it is not overwritten'):
-        check_output(tmp_path / 'photo.jpg')
+    write_json(tmp_path / 'config.json', dict(architecture='resnet18'))
+    write_json(tmp_path / 'number.json', 3)
+    for name in ('photo.jpg', 'config.json', 'number.json'):
+        with pytest.raises(UserError, match='is no earlier result, so it is not overwritten'):
+            check_output(tmp_path / name, 'metrics')
     with pytest.raises(UserError, match='is a folder'):
-        check_output(tmp_path / 'new')
+        check_output(tmp_path / 'new', 'metrics')
     with pytest.raises(UserError, match='nothing can be written to'):
-        check_output(tmp_path / 'photo.jpg' / 'result.json')
+        check_output(tmp_path / 'photo.jpg' / 'result.json', 'metrics')
+
+
+def test_names_that_are_no_utf8_can_be_written(tmp_path):
+    name = b'd\xff'.decode('utf-8', 'surrogateescape')
+    write_json(tmp_path / 'a.json', {'file': name, 'class': 'é'})
+    assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'file': name, 'class': 'é'}

@@ -189,6 +189,10 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         image = load_image(self.file(index))
         return image.crop((0, 0, image.width, max(1, image.height - self.banner))) if self.banner else image
 
+    def shared(self, other: ImageDataset) -> int:
+        """How many photographs of another split of the same data this one has too."""
+        return len(set(zip(self.paths, self.keys, strict=True)) & set(zip(other.paths, other.keys, strict=True)))
+
     @property
     def unreadable(self) -> list[Path]:
         """The photographs that training could not read and replaced by others."""

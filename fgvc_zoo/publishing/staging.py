@@ -22,9 +22,10 @@ from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.loading import TimmModel, is_trained, load_model
 from fgvc_zoo.models import find_method
 from fgvc_zoo.publishing.card import render_card
+from fgvc_zoo.run_record import read_run_record
 from fgvc_zoo.saving import portable_args
 
-WEIGHTS, GOLDEN, CHECKSUMS, RESULT, RUN = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json', 'run.json'
+WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'plain.json', 'attention.png', 'attention.jpg', LEADERBOARD)
@@ -115,7 +116,7 @@ def stage(
     if picture:
         writers[picture_name] = lambda path: atomic_write(path, lambda part: shutil.copyfile(picture, part))
     method = find_method(config['architecture'])
-    base, trained_images = read_run(source / RUN, record['backbone'])
+    base, trained_images = read_run(source, record['backbone'])
     card = render_card(
         repo_id, config, record, opponents, license or '', about, picture_name, rounded, sorted(writers),
         model.paper if record['method'] == getattr(model, 'method', None) else None, method.package if method else 'fgvc-zoo',
@@ -131,11 +132,11 @@ def stage(
     return folder
 
 
-def read_run(path: Path, backbone: str) -> tuple[str, int]:
+def read_run(source: Path, backbone: str) -> tuple[str, int]:
     """What the card says of a run's beginning.
 
     Args:
-        path: The run.json of a run folder, if there is one.
+        source: The run folder.
         backbone: Name of the timm model.
 
     Returns:
@@ -143,18 +144,15 @@ def read_run(path: Path, backbone: str) -> tuple[str, int]:
         number of its training images, or 0.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: Its record is damaged.
     """
-    if not path.is_file():
+    run = read_run_record(source, 'model', 'pretrained_backbone')
+    if run is None:
         return '', 0
-    try:
-        run = json.loads(path.read_text(encoding='utf-8'))
-        model, weights, images = str(run['config']['model']), run['config']['pretrained_backbone'], int(run.get('images', 0))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"'{path}' is damaged ({error!r}): remove it to publish without what it says of the training") from error
+    model, weights = str(run['config']['model']), run['config']['pretrained_backbone']
     if model.startswith('hf-hub:'):
-        return model.removeprefix('hf-hub:').partition('@')[0], images
-    return hub_id(backbone) if weights is True and not is_trained(model) else '', images
+        return model.removeprefix('hf-hub:').partition('@')[0], run['images']
+    return hub_id(backbone) if weights is True and not is_trained(model) else '', run['images']
 
 
 def hub_id(backbone: str) -> str:

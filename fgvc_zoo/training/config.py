@@ -65,6 +65,6 @@ class TrainConfig:
         check_range('save_every', self.save_every, 0)
         if self.keep_best and self.eval_split in (None, 'test'):
             raise UserError("the best epoch is chosen on a split that is measured while training, and never on 'test': give --eval-split "
-                            'holdout (with --train-split fit) or val')
+                            'holdout with --train-split fit')
         if self.amp is not None:
             check_choice('precision (amp)', self.amp, ('bf16', 'fp16'))

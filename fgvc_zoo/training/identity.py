@@ -17,6 +17,7 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import sha256
 from fgvc_zoo.data import ImageDataset
 from fgvc_zoo.loading import is_trained, trained_weights
+from fgvc_zoo.run_record import RUN_RECORD
 from fgvc_zoo.training.checkpoint import CHECKPOINT, PREVIOUS
 from fgvc_zoo.training.config import TrainConfig
 
@@ -24,17 +25,19 @@ HARMLESS = ('images', 'data', 'amp')  # a run may go on with others, if its user
 _OWN_FILES = ('config.json', 'model.safetensors', 'history.csv', 'curves.png')
 
 
-def identity(config: TrainConfig, dataset: ImageDataset) -> dict[str, Any]:
+def identity(config: TrainConfig, dataset: ImageDataset, processes: int) -> dict[str, Any]:
     """What must be equal for a run to go on, as plain values.
 
     Args:
         config: The run's settings, with a recipe that leaves nothing open.
         dataset: Its training images.
+        processes: That share each step, with a batch each.
     """
     weights: Any = config.pretrained_backbone
     start = trained_weights(config.model) if is_trained(config.model) else Path(weights) if isinstance(weights, str) else None
     values = dict(
         model=config.model, recipe=config.recipe.to_dict(), seed=config.seed, train_split=config.train_split, amp=config.amp,
+        processes=processes,
         backbone_weights=sha256(start) if start else weights,
         classes=dataset.class_names, images=len(dataset), data=fingerprint(dataset))
     plain: dict[str, Any] = json.loads(json.dumps(values))  # tuples become lists, as in the checkpoint
@@ -126,7 +129,7 @@ def run_folder(folder: Path, resume: bool) -> Iterator[None]:
     if checkpoint and not resume:
         raise UserError(f"'{folder}' already holds a run: resume it (--resume) or choose another folder")
     own = [name for name in _OWN_FILES if (folder / name).exists()]
-    if not resume and own and ('model.safetensors' in own or not (folder / 'run.json').exists()):
+    if not resume and own and ('model.safetensors' in own or not (folder / RUN_RECORD).exists()):
         raise UserError(f"'{folder}' already holds '{own[0]}', which a run would overwrite: choose another folder")
     if os.environ.get('RANK', '0') != '0':  # the first process takes it for all of them
         yield

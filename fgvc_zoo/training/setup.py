@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fgvc_zoo.loading import TimmModel, load_model
 from fgvc_zoo.losses import balanced_weights
 from fgvc_zoo.models import FineGrainedModel
 from fgvc_zoo.recipes import Recipe
+from fgvc_zoo.run_record import RUN_RECORD, read_run_record
 from fgvc_zoo.tasks import MethodTask, create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
 from fgvc_zoo.training.interrupt import outlast_signal
@@ -76,15 +77,36 @@ def trained_backbone(model: TimmModel) -> list[nn.Parameter]:
     return [parameter for name, parameter in model.named_parameters() if parameter.requires_grad and _origin(model, name) == 'backbone']
 
 
+def check_unseen(trained: ImageDataset, measured: ImageDataset, keep_best: bool) -> None:
+    """Warn of measuring photographs that are trained on.
+
+    Args:
+        trained: What is trained on.
+        measured: What is measured while training.
+        keep_best: Whether that chooses the epoch that is kept.
+
+    Raises:
+        UserError: They would choose the epoch.
+    """
+    shared = trained.shared(measured)
+    if not shared:
+        return
+    text = f"{shared} of the {len(measured)} photographs of '{measured.split}' are in '{trained.split}', which is trained on"
+    if keep_best:
+        raise UserError(f'{text}, so they cannot choose the best epoch: give --train-split fit and --eval-split holdout')
+    warnings.warn(f'{text}: the accuracy on them says nothing about others; give --train-split fit and --eval-split holdout', stacklevel=1)
+
+
 def restore_task(folder: Path) -> TrainingTask:
     """The training task of a finished run, around the weights that the run kept.
 
     Raises:
         UserError: The folder holds no finished run.
     """
-    if not (folder / 'run.json').is_file() or not (folder / CHECKPOINT).is_file():
-        raise UserError(f"'{folder}' holds no finished training run (run.json and {CHECKPOINT})")
-    recipe = json.loads((folder / 'run.json').read_text(encoding='utf-8'))['config']['recipe']
+    run = read_run_record(folder, 'recipe')
+    if run is None or not (folder / CHECKPOINT).is_file():
+        raise UserError(f"'{folder}' holds no finished training run ({RUN_RECORD} and {CHECKPOINT})")
+    recipe = run['config']['recipe']
     task = create_task(recipe['task'], load_model(str(folder)), smoothing=recipe['smoothing'], **recipe['task_args'])
     task.load_task_state(load_state(folder / CHECKPOINT)['task'])
     return task

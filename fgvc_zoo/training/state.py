@@ -21,6 +21,7 @@ from fgvc_zoo._processes import share
 from fgvc_zoo.calibration import calibration_of, read_calibration
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
+from fgvc_zoo.run_record import RUN_RECORD
 from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.tasks import create_task, find_task
 from fgvc_zoo.training.batch_norm import share_statistics
@@ -32,6 +33,7 @@ from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo.training.setup import (
+    check_unseen,
     images_per_class,
     parameter_groups,
     schedule,
@@ -42,6 +44,8 @@ from fgvc_zoo.training.setup import (
     weigh_classes,
 )
 from fgvc_zoo.version import __version__
+
+BEST = 'best'  # the folder of the best epoch, in the run folder
 
 
 class RunState:
@@ -88,6 +92,8 @@ class RunState:
         self.config = config = replace(config, recipe=recipe)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
                              if config.eval_split else None)
+        if self.eval_dataset is not None:
+            check_unseen(self.dataset, self.eval_dataset, config.keep_best)
 
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         # our sampler shards the images between processes and knows where to resume, so Accelerate leaves the loader alone
@@ -117,8 +123,9 @@ class RunState:
         self.meters = Meters()
         self.history = History(folder)
         self.seconds = 0.0
+        self.best = -1.0  # accuracy of the epoch that is kept as the best, in percent
         self.stop = StopSignals()
-        self.identity = identity(config, self.dataset)
+        self.identity = identity(config, self.dataset, world)
         if config.resume:
             self._load()
 
@@ -133,7 +140,7 @@ class RunState:
             optimizer=self.optimizer.state_dict(), task=self.task.get_task_state(),
             scaler=self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             meters=asdict(self.meters), history=self.history.rows, class_vectors=self.sampler.class_vectors,
-            calibration=asdict(calibration_of(self.model))))
+            calibration=asdict(calibration_of(self.model)), best=self.best))
 
     def _load(self) -> None:
         state = load_checkpoint(self.folder)
@@ -143,6 +150,8 @@ class RunState:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"the checkpoint in '{self.folder}' does not fit this version of the model or the task ({first_line(error)}): "
                             'choose another folder to begin a run') from error
+        if state['identity'].get('images') != self.identity['images']:  # the steps of the epoch are others
+            self.step_in_epoch, self.meters = 0, Meters()
         if self.accelerator.is_main_process and self.history.rows:
             self.history.write_csv()
 
@@ -159,6 +168,7 @@ class RunState:
         self.meters = Meters(**state['meters'])
         self.model.calibration = read_calibration(state.get('calibration'))
         self.history = History(self.folder, state['history'])
+        self.best = state.get('best', self.best)  # older checkpoints have none
 
     @property
     def final_model(self) -> TimmModel:
@@ -171,11 +181,11 @@ class RunState:
         write_weights(folder / 'model.safetensors', cpu_state_dict(self.final_model))
         save_config(self.model, folder / 'config.json', self.class_names)
 
-    def _describe(self) -> None:
-        """run.json: everything needed to repeat the run."""
+    def _describe(self, folder: Path, **more: Any) -> None:
+        """run.json: everything needed to repeat the run, and `more`."""
         config = {**asdict(self.config), 'recipe': self.recipe.to_dict()}
         record = dict(
             config=config, command=self.config.command, images=len(self.dataset), classes=len(self.class_names),
             versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
-            device=str(self.accelerator.device), processes=self.accelerator.num_processes)
-        write_json(self.folder / 'run.json', record)
+            device=str(self.accelerator.device), processes=self.accelerator.num_processes, **more)
+        write_json(folder / RUN_RECORD, record)

@@ -38,7 +38,7 @@ from fgvc_zoo.training.identity import run_folder
 from fgvc_zoo.training.measure import measure
 from fgvc_zoo.training.meters import Meters, warn_at_chance
 from fgvc_zoo.training.setup import class_vectors, train_mode
-from fgvc_zoo.training.state import RunState
+from fgvc_zoo.training.state import BEST, RunState
 
 CHECKPOINT_SECONDS = 300
 _ESTIMATED_AFTER = 5  # steps; the first ones are slower
@@ -67,6 +67,11 @@ def train(config: TrainConfig) -> Path:
             if not (isinstance(error, dist.DistError) or 'gloo' in str(error)):  # gloo's errors have no class of their own
                 raise
             raise UserError('another process of this run has ended: see its message, then go on with --resume') from error
+        except ValueError as error:
+            if 'more than 1 value per channel' not in str(error):
+                raise
+            raise UserError('a batch norm that trains needs more than one value a channel: take a larger batch_size or input_size, or '
+                            'freeze_bn=true') from error
 
 
 def with_task_settings(config: TrainConfig) -> TrainConfig:
@@ -81,7 +86,7 @@ class Run(RunState):
     def run(self) -> Path:
         main = self.accelerator.is_main_process
         if main:
-            self._describe()
+            self._describe(self.folder)
         terminal = self.config.progress and sys.stdout.isatty()
         self.log = ProgressLog(main and not terminal)
         self._estimated = not main
@@ -254,7 +259,9 @@ class Run(RunState):
         if self.accelerator.is_main_process:
             self._export(self.folder)
         command = self.config.command if '--resume' in self.config.command else f'{self.config.command} --resume'
-        go_on = f'; go on with: {command}' if self.config.command else ''
+        count = self.accelerator.num_processes
+        launched = f' (in {count} processes, as before)' if count > 1 else ''
+        go_on = f'; go on with{launched}: {command}' if self.config.command else ''
         where = f'stopped after step {self.step_in_epoch} of epoch {self.epoch + 1}'
         self.accelerator.wait_for_everyone()  # the main process has saved
         if self.accelerator.is_main_process:
@@ -289,9 +296,10 @@ class Run(RunState):
         if config.save_every and (self.epoch + 1) % config.save_every == 0:
             self._export(self.folder)
         measured = f'{config.eval_split}_top1'
-        before = [other[measured] for other in self.history.rows[:-1] if measured in other]
-        if config.keep_best and measured in row and row[measured] > max(before, default=-1.0):
-            self._export(self.folder / 'best')
+        if config.keep_best and row.get(measured, self.best) > self.best:
+            self.best = row[measured]
+            self._export(self.folder / BEST)
+            self._describe(self.folder / BEST, epoch=self.epoch + 1)
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent. Photographs held back from training calibrate the model too."""

@@ -38,12 +38,38 @@ def test_another_folder_gets_it(call, run_folder, own, photos):
 
 
 @pytest.mark.parametrize(('trained_on', 'split', 'refused'), [
-    ('train', 'holdout', True), ('train', 'train', True), ('fit', 'fit', True), ('fit', 'holdout', False), ('train', 'test', False)])
+    ('train', 'holdout', True), ('train', 'train', True), ('fit', 'fit', True), ('fit', 'holdout', False)])
 def test_photographs_of_the_training_are_refused(call, own, photos, trained_on, split, refused):
     (own / 'run.json').write_text(json.dumps(dict(config=dict(train_split=trained_on))))
     status, _, err = call('calibrate', own, '--data', f'folder:{photos}', '--split', split, '--workers', 0)
     assert (status != 0) == refused and ('--train-split fit' in err) == refused
     assert (calibration_of(load_model(str(own))) == Calibration()) == refused
+
+
+def test_a_test_split_stays_one(call, own, photos):
+    status, _, err = call('calibrate', own, '--data', f'folder:{photos}', '--split', 'test', '--workers', 0)
+    assert status == 2 and 'a test split that calibrates is none any more' in err
+    assert calibration_of(load_model(str(own))) == Calibration()
+
+
+def test_photographs_of_other_data_are_not_those_of_the_training(call, own, photos, tmp_path):
+    config = dict(train_split='train', seed=0, recipe=dict(task='wsdan', epochs=1))
+    (own / 'run.json').write_text(json.dumps(dict(config=config)))
+    renamed = shutil.copytree(photos, tmp_path / 'renamed')
+    for path in list(renamed.rglob('*.jpg')):
+        path.rename(path.with_stem(f'new_{path.stem}'))
+    shutil.rmtree(renamed / 'test')
+    (renamed / 'train').rename(renamed / 'test')
+    status, _, err = call('evaluate', own, '--data', f'folder:{renamed}', '--split', 'test', '--workers', 0)
+    assert status == 0 and 'was trained on' not in err
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"config": 3}', '{"config": {}}'])
+@pytest.mark.parametrize('command', ['evaluate', 'calibrate'])
+def test_a_damaged_record_of_the_run_is_named(call, own, photos, command, text):
+    (own / 'run.json').write_text(text)
+    status, _, err = call(command, own, '--data', f'folder:{photos}', '--split', 'train', '--workers', 0)
+    assert status == 2 and 'run.json' in err and 'is damaged' in err
 
 
 def test_other_classes_and_places_without_a_model_are_refused(call, run_folder, own, photos, tmp_path):

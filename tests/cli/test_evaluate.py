@@ -94,7 +94,7 @@ def test_an_output_that_cannot_be_written_is_found_before_measuring(call, run_fo
 
     monkeypatch.setattr(evaluation, 'collect_answers', lambda *_, **__: pytest.fail('it was measured'))
     (tmp_path / 'file').write_text('x')
-    for path, says in ((tmp_path / 'file' / 'r.json', 'nothing can be written to'), (tmp_path / 'file', 'no JSON file')):
+    for path, says in ((tmp_path / 'file' / 'r.json', 'nothing can be written to'), (tmp_path / 'file', 'no earlier result')):
         status, _, err = call('evaluate', run_folder, '--data', f'folder:{photos}', '--json', path)
         assert status == 2 and says in err
     status, _, err = call('predict', photos / 'test', '--model', run_folder, '--save', tmp_path / 'file')

@@ -13,9 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fgvc_zoo import UserError
+from fgvc_zoo.data import open_dataset
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.training import TrainConfig, train
-from fgvc_zoo.training.identity import run_folder
+from fgvc_zoo.training.identity import check_identity, identity, run_folder
+from fgvc_zoo.training.trainer import Run
 
 
 @pytest.fixture
@@ -91,6 +93,34 @@ def test_other_images_need_a_word(finished, photos, change, says):
         train(finished)
     with pytest.warns(UserWarning, match=says):
         train(replace(finished, accept_changes=True))
+
+
+def test_another_number_of_processes_is_another_run(finished, photos):
+    dataset = open_dataset(f'folder:{photos}', 'train')
+    one, two = (identity(finished, dataset, count) for count in (1, 2))
+    with pytest.raises(UserError, match='processes: 2, now 1'):
+        check_identity(two, one, Path('run'), True)
+    del two['processes']
+    check_identity(two, one, Path('run'), False)  # of an older version
+
+
+def test_fewer_images_in_the_middle_of_an_epoch_begin_it_again(config, photos, monkeypatch):
+    monkeypatch.setattr('fgvc_zoo.training.trainer.CHECKPOINT_SECONDS', -1)  # after every step
+
+    def stop(run, _bar, _task, old=Run._train_epoch):
+        run._agree = lambda step, due: (15 if step == 2 else 0, True)
+        old(run, _bar, _task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, '_train_epoch', stop)
+        with pytest.raises(SystemExit):
+            train(config)
+    for name in ('ant', 'bee', 'yak'):
+        for index in range(2):
+            (photos / name / f'{index}.png').unlink()
+    with pytest.warns(UserWarning, match='images: 12, now 6'):
+        train(replace(config, resume=True, accept_changes=True))
+    assert (Path(config.output) / 'model.safetensors').is_file()
 
 
 def test_the_place_of_the_photographs_does_not_count(finished, photos, tmp_path):

@@ -111,7 +111,8 @@ def test_a_signal_to_one_of_two_processes_stops_and_saves_both(photos, tmp_path)
     codes, written = wait_for([
         *spawn_two('baseline', photos, tmp_path / 'stopped', 1, STOPPED='1'), *spawn_two('baseline', photos, tmp_path / 'whole', 1)])
     assert codes == [143, 143, 0, 0], written
-    assert 'stopped after step 10 of epoch 1, saved in' in written[0] and 'go on with: fgvc-zoo train --resume' in written[0]
+    assert 'stopped after step 10 of epoch 1, saved in' in written[0]
+    assert 'go on with (in 2 processes, as before): fgvc-zoo train --resume' in written[0]
     assert 'stopped after' not in written[1]
     codes, written = wait_for(spawn_two('baseline', photos, tmp_path / 'stopped', 1))
     assert codes == [0, 0], written

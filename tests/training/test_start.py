@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import collect_answers
 from fgvc_zoo.loading import architecture_of, eval_transform_for, is_trained, load_model, trained_weights
 from fgvc_zoo.recipes import load_recipe
+from fgvc_zoo.run_record import read_run_record
 from fgvc_zoo.training import TrainConfig, train, trainer
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo_cli import app
@@ -195,6 +197,36 @@ def test_the_best_epoch_is_kept_beside_the_last(photos, tmp_path, monkeypatch):
     assert all(torch.equal(best[key], value) for key, value in kept[1].items())  # the first of equal ones
     assert all(torch.equal(last[key], value) for key, value in kept[3].items())
     assert load_model(str(folder / 'best')).pretrained_cfg['label_names'] == ['green', 'red']
+    whole, record = read_run_record(folder), read_run_record(folder / 'best')
+    assert record == dict(whole, epoch=2)  # so that it is measured, calibrated and published as what it is
+
+
+def test_the_best_epoch_of_a_run_that_goes_on_is_better_than_the_kept_one(photos, tmp_path, monkeypatch):
+    accuracies = [70.0, 60.0, 65.0, 50.0]
+    monkeypatch.setattr(trainer.Run, '_measure', lambda run, _: dict(holdout_top1=accuracies[run.epoch]))
+    splits = dict(train_split='fit', eval_split='holdout')
+    train(config(photos, tmp_path / 'run', epochs=1, **splits))  # nothing is kept yet
+    with pytest.warns(UserWarning, match='goes on to 2'):
+        train(config(photos, tmp_path / 'run', epochs=2, resume=True, keep_best=True, **splits))
+    assert read_run_record(tmp_path / 'run' / 'best')['epoch'] == 2
+    with pytest.warns(UserWarning, match='goes on to 4'):
+        train(config(photos, tmp_path / 'run', epochs=4, resume=True, keep_best=True, **splits))
+    assert read_run_record(tmp_path / 'run' / 'best')['epoch'] == 3
+
+
+def test_photographs_that_are_trained_on_choose_no_epoch_and_are_named_where_they_are_measured(photos, tmp_path):
+    words = "2 of the 2 photographs of 'holdout' are in 'train', which is trained on"
+    with pytest.raises(UserError, match=words):
+        train(config(photos, tmp_path / 'run', eval_split='holdout', keep_best=True))
+    with pytest.warns(UserWarning, match=words):
+        train(config(photos, tmp_path / 'other', epochs=1, eval_split='holdout'))
+
+
+def test_photographs_of_the_same_name_in_another_split_are_others(photos, tmp_path, recwarn):
+    own = make_photos(tmp_path / 'photos', ['red', 'green'])
+    shutil.copytree(own / 'train', own / 'val')
+    train(config(own, tmp_path / 'run', epochs=1, eval_split='val'))
+    assert not any('trained on' in str(warning.message) for warning in recwarn)
 
 
 @pytest.mark.parametrize('splits', [('fit', 'holdout'), ('train', 'holdout')])
