@@ -175,7 +175,7 @@ def diagnose(
 
 def parts_of(metrics: dict[str, Any]) -> list[str]:
     """Names of the predictions that `evaluate` measured one by one, 'combined' last; none for a model with a single pass."""
-    return [name for name, value in metrics.items() if isinstance(value, dict) and 'top1' in value]
+    return [name for name, value in metrics.items() if name != 'per_class' and isinstance(value, dict) and 'top1' in value]
 
 
 def calibrated_figures(answers: Answers) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,16 +24,20 @@ def export(
     from fgvc_zoo._files import check_folder
     from fgvc_zoo.export import export_model
     from fgvc_zoo.loading import load_model
+    from fgvc_zoo.onnx_model import OnnxModel
 
     if file.is_dir() or (file.exists() and not force):
         raise UserError(f"'{file}' is a folder: give the name of a file" if file.is_dir()
                         else f"'{file}' exists: choose another name, or write over it with --force")
     check_folder(file.parent)
     network = load_model(model, choose_device('cpu'))
+    if isinstance(network, OnnxModel):
+        raise UserError(f"'{model}' is an exported file: give the model that it was made from")
     difference = export_model(network, file, attention, license or network.pretrained_cfg.get('license') or '')
     err = console(stderr=True)
     err.print(f'{file}: {file.stat().st_size / 1e6:.1f} MB, {network.num_classes} classes; logits differ from the model\'s by at most '
               f'{difference.logits:.1g}, probabilities by {difference.probabilities:.1g}')
     if file.suffix == '.onnx':
-        err.print(f'predict with it: fgvc-zoo predict --model {file} PHOTO...')
-        err.print(f'without torch:   python examples/onnx_predict.py {file} PHOTO...')
+        place = shlex.quote(str(file))
+        err.print(f'predict with it: fgvc-zoo predict --model {place} PHOTO...')
+        err.print(f'without torch:   python examples/onnx_predict.py {place} PHOTO...')

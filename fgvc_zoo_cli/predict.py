@@ -97,7 +97,7 @@ def _outputs(as_json: bool, jsonl: Path | None, csv: Path | None, columns: int) 
         asked.append((jsonl, JsonLines()))
     if csv is not None:
         asked.append((csv, Csv(columns)))
-    if len({target for target, _ in asked}) < len(asked):
+    if len({STDOUT if str(target) == STDOUT else str(target.resolve()) for target, _ in asked}) < len(asked):
         raise UserError('--json, --jsonl and --csv cannot write to the same place: give one of them another file')
     return [Output(target, format) for target, format in asked]
 

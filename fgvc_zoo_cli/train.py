@@ -83,12 +83,13 @@ def train(
     folder = training.train(config)
     if not is_main_process():
         return
-    _conclude(folder, data, dataset, eval_split, workers, device)
+    _conclude(folder, data, dataset, eval_split, keep_best, workers, device)
 
 
-def _conclude(folder: Path, data: str, dataset: ImageDataset, eval_split: str | None, workers: int, device: str | None) -> None:
+def _conclude(
+        folder: Path, data: str, dataset: ImageDataset, eval_split: str | None, keep_best: bool, workers: int, device: str | None) -> None:
     """Say where the model is and what to do with it. Photographs in `test/` of an own folder are measured, once and at the end."""
-    from fgvc_zoo.data import ImageFolder
+    from fgvc_zoo.data import ImageFolder, open_dataset
 
     out = console(stderr=True)
     place = shlex.quote(str(folder))
@@ -97,6 +98,8 @@ def _conclude(folder: Path, data: str, dataset: ImageDataset, eval_split: str | 
         if eval_split is None:
             out.print('it is not measured: put photographs into test/CLASS beside train/CLASS, or hold some back with '
                       '--train-split fit --eval-split holdout')
+    elif keep_best and eval_split and open_dataset(data, 'test').shared(open_dataset(data, eval_split)):
+        out.print(f"'test' is not measured: it has photographs of '{eval_split}', which chose the best epoch")
     elif isinstance(dataset, ImageFolder) and eval_split != 'test':
         out.print("measuring the split 'test'")
         evaluate(str(folder), data, 'test', workers=workers, json_file=folder / 'result.json', device=device)

@@ -187,6 +187,8 @@ def test_the_command(run_folder, photos, tmp_path):
     assert first.exit_code == 0 and path.is_file() and 'logits differ' in first.stderr
     with pytest.raises(UserError, match='write over it with --force'):
         CliRunner().invoke(app, ['export', str(run_folder), str(path)], catch_exceptions=False)
+    with pytest.raises(UserError, match='is an exported file: give the model that it was made from'):
+        CliRunner().invoke(app, ['export', str(path), str(tmp_path / 'again.onnx')], catch_exceptions=False)
     photo = str(next((photos / 'test').rglob('*.jpg')))
     answered = CliRunner().invoke(app, ['predict', photo, '--model', str(path), '--save', str(tmp_path / 'pictures')])
     assert answered.exit_code == 0 and any(name in answered.stdout for name in ('gala', 'kiwi', 'leek'))

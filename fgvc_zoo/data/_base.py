@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgvc_zoo._errors import UserError, nearest
-from fgvc_zoo.data.cache import cache_bytes, decode_all
+from fgvc_zoo.data.cache import cache_bytes, decode_all, shrink
 from fgvc_zoo.data.images import ImageError, image_size, load_image
 from fgvc_zoo.data.info import DataInfo
 from fgvc_zoo.data.seeding import derive_seed, seeded
@@ -56,6 +56,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
     Attributes:
         early_transform: Takes the place of `transform` in the first `early_epochs` epochs of training.
+        decoded_side: Images whose short side is longer are scaled down to it, in pixels, before the transform; None leaves them.
         name: Name of the layout, as in 'cub200:PATH'.
         info: What is known of the data set beside its files.
         marks: Patterns of files by which a folder of this layout is recognised, all of which it has; empty if it has none.
@@ -107,6 +108,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         self._pixel_boxes = [sample.box for sample in samples]
         self.early_transform: Callable[[Image.Image], Any] | None = None
         self.early_epochs = 0
+        self.decoded_side: int | None = None
         self._cache: list[np.ndarray | ImageError] | None = None
         self._unreadable = torch.zeros(len(samples), dtype=torch.bool).share_memory_()  # worker processes share it
 
@@ -187,7 +189,9 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
     def _decode(self, index: int) -> Image.Image:
         image = load_image(self.file(index))
-        return image.crop((0, 0, image.width, max(1, image.height - self.banner))) if self.banner else image
+        if self.banner:
+            image = image.crop((0, 0, image.width, max(1, image.height - self.banner)))
+        return image if self.decoded_side is None else shrink(image, self.decoded_side)
 
     def shared(self, other: ImageDataset) -> int:
         """How many photographs of another split of the same data this one has too."""

@@ -35,8 +35,7 @@ def decode_all(
             image = load(index)
         except ImageError as error:
             return error
-        target = shrunk_size(image.size, size)
-        return np.array(image if target == image.size else image.resize(target, Image.Resampling.BICUBIC))
+        return np.array(shrink(image, size))
 
     arrays: list[np.ndarray | ImageError] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -45,6 +44,12 @@ def decode_all(
             if progress is not None:
                 progress(len(arrays), count)
     return arrays
+
+
+def shrink(image: Image.Image, short_side: int) -> Image.Image:
+    """An image whose short side has at most `short_side` pixels: scaled down where it is longer."""
+    target = shrunk_size(image.size, short_side)
+    return image if target == image.size else image.resize(target, Image.Resampling.BICUBIC)
 
 
 def shrunk_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:

@@ -70,6 +70,10 @@ class ImageFolder(ImageDataset):
             raise UserError(f"'{self.root}' holds the single folder '{wrapper.name}', which holds folders itself: give '{wrapper}'")
         return {'train': self.root}
 
+    def holds(self, folder: Path) -> bool:
+        """Whether a folder, which need not exist, would be one of a class's, or lie in one."""
+        return any(folder.resolve().is_relative_to(split.resolve()) for split in self._folders().values())
+
     def official_splits(self) -> tuple[str, ...]:
         folders = self._folders()
         if self.split in ('test', 'val') and self.split not in folders:

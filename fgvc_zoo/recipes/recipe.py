@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field, fields
 from math import inf
 from types import UnionType
@@ -14,6 +13,7 @@ from timm.optim import list_optimizers
 from fgvc_zoo._errors import UserError, check_choice, check_range, nearest
 from fgvc_zoo.data import Augmentation
 from fgvc_zoo.data.transforms import CROP_MODES
+from fgvc_zoo.recipes.values import number
 
 SCHEDULES = ('cosine', 'step')
 CLASS_WEIGHTS = ('balanced',)
@@ -200,7 +200,7 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     if kind is Augmentation:
         return _augmentation(value)
     if kind in (int, float):
-        return _number(name, value, kind)
+        return number(name, value, kind)
     if kind is bool and isinstance(value, str) and value.lower() in ('true', 'false'):
         return value.lower() == 'true'
     plain_kind = get_origin(kind) or kind
@@ -208,14 +208,3 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         wanted = {bool: 'true or false', str: 'a word', dict: 'a mapping'}[plain_kind]
         raise UserError(f'{name} must be {wanted}, not {value!r}')
     return value
-
-
-def _number(name: str, value: Any, kind: type) -> int | float:
-    wanted = 'a whole number' if kind is int else 'a number'
-    try:
-        number = float(value) if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool)) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or (kind is int and number != int(number)):
-        raise UserError(f'{name} must be {wanted}, not {value!r}')
-    return int(number) if kind is int else value if isinstance(value, int) else number

@@ -65,6 +65,8 @@ class APINetTask(MethodTask):
     ) -> None:
         check_range('hidden', hidden, 1)
         check_range('margin', margin, 0, 1)
+        check_range('ranking_weight', ranking_weight, 0)
+        check_range('plain_weight', plain_weight, 0)
         for name, rate in (('hidden_drop', hidden_drop), ('drop', drop)):
             check_range(name, rate, 0, 1, exclude=(1,))
         super().__init__(model, smoothing)

@@ -30,6 +30,7 @@ class CenterTask(MethodTask):
 
     def __init__(self, model: nn.Module, smoothing: float, weight: float, beta: float, rule: str) -> None:
         check_choice('center_rule', rule, CENTER_RULES)
+        check_range('center_weight', weight, 0)
         check_range('center_beta', beta, 0, 1, exclude=(0,))
         super().__init__(model, smoothing)
         self.center_weight = weight

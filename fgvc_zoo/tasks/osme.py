@@ -54,6 +54,7 @@ class OSMETask(MethodTask):
     ) -> None:
         if feature_length is not None:
             check_range('feature_length', feature_length, 0, exclude=(0,))
+        check_range('mamc_weight', mamc_weight, 0)
         check_choice('normalization', normalization, NORMALIZATIONS)
         super().__init__(model, smoothing)
         self.mamc_weight = mamc_weight

@@ -95,6 +95,8 @@ class RACNNTask(MethodTask):
         check_range('ranking_steps', ranking_steps, 0)
         check_range('window', window, 1)
         check_choice('first_target', first_target, FIRST_TARGETS)
+        check_range('ranking_weight', ranking_weight, 0)
+        check_range('tolerance', tolerance, 0)
         check_range('margin', margin, 0, 1)
         check_range('peak_half', peak_half, 0, 0.5, exclude=(0,))
         super().__init__(model, smoothing)

@@ -55,6 +55,7 @@ class WSBANTask(CenterTask):
             center_beta: float = 0.05,
             center_rule: str = 'ema',
     ) -> None:
+        check_range('distillation_weight', distillation_weight, 0)
         check_range('temperature', temperature, 0, exclude=(0,))
         super().__init__(model, smoothing, center_weight, center_beta, center_rule)
         self.distillation_weight = distillation_weight

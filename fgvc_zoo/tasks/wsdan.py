@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from fgvc_zoo._errors import check_range
 from fgvc_zoo._processes import share, shared_random
 from fgvc_zoo.layers import attention_crop, attention_drop
 from fgvc_zoo.models.wsdan import WSDAN
@@ -51,6 +52,10 @@ class WSDANTask(CenterTask):
             drop_threshold: tuple[float, float] = (0.2, 0.5),
             crop_padding: float = 0.1,
     ) -> None:
+        for name, (low, high) in (('crop_threshold', crop_threshold), ('drop_threshold', drop_threshold)):
+            check_range(f'the lower end of {name}', low, 0, 1, exclude=(0, 1))
+            check_range(f'the upper end of {name}', high, low, 1, exclude=(1,))
+        check_range('crop_padding', crop_padding, 0)
         super().__init__(model, smoothing, center_weight, center_beta, center_rule)
         self.crop_threshold = crop_threshold
         self.drop_threshold = drop_threshold

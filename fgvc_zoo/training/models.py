@@ -70,10 +70,15 @@ def _new_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone:
     """A model of an architecture, with ImageNet weights in its backbone or none."""
     if not timm.is_model(name.split('.')[0]):
         raise UserError(f"there is no model '{name}'{nearest(name, timm.list_models())}")
+    if 'num_classes' in recipe.model_args:
+        raise UserError('the data say how many classes there are: leave out model_args.num_classes')
     args: dict[str, Any] = dict(recipe.model_args, num_classes=num_classes)
+    backbone = _backbone_name(name, args)
+    if ':' not in backbone and not timm.is_model(backbone.split('.')[0]):
+        raise UserError(f"there is no model '{backbone}' to be the backbone{nearest(backbone, timm.list_models())}")
     if args.get('in_chans', 3) != 3:
         raise UserError(f"photographs have 3 channels, so a model with in_chans={args['in_chans']} cannot be trained on them")
-    if recipe.input_size is not None and timm.get_pretrained_cfg_value(_backbone_name(name, args), 'fixed_input_size'):
+    if recipe.input_size is not None and timm.get_pretrained_cfg_value(backbone, 'fixed_input_size'):
         args['img_size'] = recipe.input_size
     if not pretrained_backbone:
         pass
@@ -83,18 +88,16 @@ def _new_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone:
         args.update(pretrained=True, pretrained_cfg_overlay=weights_overlay(Path(pretrained_backbone)))
     else:
         args['pretrained'] = pretrained_backbone
-    if pretrained_backbone is True:
-        backbone = _backbone_name(name, args)
-        if repo_id := timm.get_pretrained_cfg_value(backbone, 'hf_hub_id'):
-            check_reachable(repo_id, f"the ImageNet weights of '{backbone}'",
-                            'connect to a network, or give --pretrained-backbone FILE.safetensors or false')
+    if pretrained_backbone is True and (repo_id := timm.get_pretrained_cfg_value(backbone, 'hf_hub_id')):
+        check_reachable(repo_id, f"the ImageNet weights of '{backbone}'",
+                        'connect to a network, or give --pretrained-backbone FILE.safetensors or false')
     try:
         model = create_model(name, **args)
     except TypeError as error:
         raise UserError(f"'{name}' cannot be built with these model_args: {first_line(error)}") from error
     except RuntimeError as error:
         if 'pretrained_cfg_overlay' not in args:
-            raise
+            raise UserError(f"'{name}' cannot be built: {first_line(error)}") from error
         raise UserError(f"the weights in '{pretrained_backbone}' are not those of '{name}': {first_line(error)}") from error
     if 'pretrained_cfg_overlay' in args:
         check_weights_fit(model, Path(args['pretrained_cfg_overlay']['file']))

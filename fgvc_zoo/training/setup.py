@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from timm.models import group_parameters
+from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.task import TrainingTask
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
 from fgvc_zoo.data.transforms import Transform
 from fgvc_zoo.loading import TimmModel, load_model
@@ -75,6 +76,25 @@ def schedule(optimizer: Optimizer, recipe: Recipe, steps_per_epoch: int) -> Sche
 def trained_backbone(model: TimmModel) -> list[nn.Parameter]:
     """The parameters of the backbone that are trained; after `parameter_groups`, which freezes the others."""
     return [parameter for name, parameter in model.named_parameters() if parameter.requires_grad and _origin(model, name) == 'backbone']
+
+
+def make_optimizer(model: TimmModel, recipe: Recipe, task: nn.Module) -> Optimizer:
+    """The recipe's optimizer of `parameter_groups`.
+
+    Raises:
+        UserError: It cannot be made with the recipe's settings or with what is installed, or it needs second derivatives.
+    """
+    groups = parameter_groups(model, recipe, task)
+    try:
+        optimizer = create_optimizer_v2(
+            groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum)
+    except (ValueError, AssertionError, RuntimeError, ImportError) as error:
+        why = first_line(error) or type(error).__name__
+        other = '; for SGD without momentum take optimizer=momentum' if recipe.momentum == 0 else ''
+        raise UserError(f"the optimizer '{recipe.optimizer}' cannot be made ({why}): choose another one{other}") from error
+    if getattr(optimizer, 'is_second_order', False):
+        raise UserError(f"the optimizer '{recipe.optimizer}' needs second derivatives, which training does not compute: choose another one")
+    return optimizer
 
 
 def check_unseen(trained: ImageDataset, measured: ImageDataset, keep_best: bool) -> None:

@@ -11,7 +11,6 @@ import timm
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 
 from fgvc_zoo._device import choose_device
@@ -35,7 +34,7 @@ from fgvc_zoo.training.models import build_model
 from fgvc_zoo.training.setup import (
     check_unseen,
     images_per_class,
-    parameter_groups,
+    make_optimizer,
     schedule,
     train_dataset,
     train_loader,
@@ -92,6 +91,12 @@ class RunState:
         self.config = config = replace(config, recipe=recipe)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
                              if config.eval_split else None)
+        side = cfg['input_size'][-1]
+        # Random crops are cut from what is decoded, so it is larger than the input. It has one size whether it is kept in memory or not:
+        # whether it fits may change until a run goes on.
+        self.decoded_side = max(int(1.5 * side), int(side / cfg['crop_pct']))
+        for dataset in filter(None, (self.dataset, self.eval_dataset)):
+            dataset.decoded_side = self.decoded_side
         if self.eval_dataset is not None:
             check_unseen(self.dataset, self.eval_dataset, config.keep_best)
 
@@ -110,9 +115,7 @@ class RunState:
         task.to(self.accelerator.device)
         if recipe.class_weights:
             weigh_classes(task, recipe, self.dataset)
-        optimizer = create_optimizer_v2(
-            parameter_groups(self.model, recipe, task), opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum)
+        optimizer = make_optimizer(self.model, recipe, task)
         self.ema = ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.scheduler = schedule(optimizer, recipe, self.steps_per_epoch)
         self.backbone = trained_backbone(self.model)

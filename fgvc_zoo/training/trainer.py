@@ -27,9 +27,10 @@ from fgvc_zoo._device import peak_memory
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.calibration import fit_calibration
-from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, fits_in_memory
+from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, ImageFolder, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import method_and_backbone, parts_of, summarize
+from fgvc_zoo.recipes.values import like_default
 from fgvc_zoo.tasks import MethodTask, task_settings
 from fgvc_zoo.training.advice import shape_advice
 from fgvc_zoo.training.checkpoint import CHECKPOINT
@@ -60,6 +61,9 @@ def train(config: TrainConfig) -> Path:
     """
     config = with_task_settings(config)
     folder = Path(config.output)
+    dataset = open_dataset(config.data, config.train_split)
+    if isinstance(dataset, ImageFolder) and dataset.holds(folder):
+        raise UserError(f"the run folder '{folder}' would be a class of the photographs in '{dataset.root}': choose one outside of them")
     with run_folder(folder, config.resume):
         try:
             return Run(config, folder).run()
@@ -75,9 +79,17 @@ def train(config: TrainConfig) -> Path:
 
 
 def with_task_settings(config: TrainConfig) -> TrainConfig:
-    """A copy whose recipe has all settings of the task: a run's record must not change when a default does."""
-    recipe = config.recipe.replace(task_args={**task_settings(config.recipe.task), **config.recipe.task_args})
-    return replace(config, recipe=recipe)
+    """A copy whose recipe has all settings of the task: a run's record must not change when a default does.
+
+    Raises:
+        UserError: One is of another type than its default.
+    """
+    recipe, settings = config.recipe, task_settings(config.recipe.task)
+    if 'smoothing' in recipe.task_args:
+        raise UserError('the label smoothing is a key of the recipe: write smoothing instead of task_args.smoothing')
+    given = {key: like_default(f'recipe {recipe.name}: task_args.{key}', value, settings[key]) if key in settings else value
+             for key, value in recipe.task_args.items()}  # `create_task` names those that do not exist
+    return replace(config, recipe=recipe.replace(task_args={**settings, **given}))
 
 
 class Run(RunState):
@@ -110,9 +122,7 @@ class Run(RunState):
 
     def _cache(self, bar: Progress) -> None:
         """Decode the images once, if they fit: decoding is the bottleneck on small machines."""
-        cfg = self.model.pretrained_cfg
-        side = cfg['input_size'][-1]
-        size = max(int(1.5 * side), int(side / cfg['crop_pct']))  # random crops are cut from it, so more than the input
+        size = self.decoded_side
         # forked workers share the images, others get copies
         copies = 1 if multiprocessing.get_start_method() == 'fork' else 1 + self.config.workers
         for dataset in filter(None, (self.dataset, self.eval_dataset)):

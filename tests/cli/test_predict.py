@@ -177,7 +177,8 @@ def test_a_file_of_another_kind_is_not_overwritten(call, run_folder, photos, tmp
         status, _, err = call('predict', photos / 'test', '--model', run_folder, option, photo)
         assert status == 2 and 'is not overwritten' in err
         assert photo.read_bytes() == b'precious'
-    for options in (['--json', '--jsonl', '-'], ['--csv', tmp_path / 'a', '--jsonl', tmp_path / 'a']):
+    for options in (['--json', '--jsonl', '-'], ['--csv', tmp_path / 'a', '--jsonl', tmp_path / 'a'],
+                    ['--csv', tmp_path / 'a', '--jsonl', tmp_path / 'b' / '..' / 'a']):
         status, _, err = call('predict', photos / 'test', '--model', run_folder, *options)
         assert status == 2 and 'cannot write to the same place' in err
 

@@ -1,6 +1,7 @@
 """Changes of a recipe from the command line."""
 
 import json
+import shutil
 import warnings
 
 import pytest
@@ -85,6 +86,26 @@ def test_a_folder_without_test_photographs_says_how_to_measure(call, photos, tmp
     assert not (run / 'result.json').exists()
     with pytest.warns(UserWarning, match="was trained on the split 'train', which has photographs of 'holdout'"):
         assert call('evaluate', run, '--data', photos / 'train', '--split', 'holdout', '--workers', 0)[0] == 0
+
+
+def test_photographs_that_chose_the_best_epoch_are_no_test(call, photos, tmp_path):
+    data, run = shutil.copytree(photos, tmp_path / 'photos'), tmp_path / 'run'
+    (data / 'test').rename(data / 'val')
+    status, _, err = call('train', '--model', 'test_resnet', '--data', data, '--output', run, '--epochs', 1, '--eval-split', 'val',
+                          '--keep-best', *TINY)
+    assert status == 0 and "'test' is not measured: it has photographs of 'val', which chose the best epoch" in err
+    assert not (run / 'result.json').exists() and (run / 'best' / 'model.safetensors').exists()
+    status, _, _ = call('evaluate', run / 'best', '--data', photos, '--workers', 0, '--json', tmp_path / 'r.json')
+    record = json.loads((tmp_path / 'r.json').read_text())
+    assert (record['method'], record['epochs'], record['recipe']['task']) == ('baseline', 1, 'baseline') and record['weights_sha256']
+
+
+def test_a_batch_norm_that_cannot_learn_is_named(call, photos, tmp_path):
+    words = [str(word).replace('64', '32') for word in TINY]
+    words[words.index('--batch-size') + 1] = '1'
+    status, _, err = call('train', '--model', 'test_resnet', '--data', photos, '--output', tmp_path / 'run', '--set', 'freeze_bn=false',
+                          *words)
+    assert status == 2 and 'take a larger batch_size or input_size, or freeze_bn=true' in err
 
 
 def test_the_baseline_is_no_model(call, photos, tmp_path):

@@ -21,6 +21,18 @@ TRAIN = [
     (['--set', 'weight_decay=.nan'], 'weight_decay must be a number'),
     (['--set', 'augmentation.scale=0.3'], 'augmentation scale must be two numbers'),
     (['--set', 'task_args.center_betta=0.1'], "did you mean 'center_beta'"),
+    (['--set', 'task_args.smoothing=0.1'], 'write smoothing instead of task_args.smoothing'),
+    (['--set', 'task_args.center_weight=much'], 'task_args.center_weight must be a number'),
+    (['--set', 'task_args.crop_threshold=3'], 'task_args.crop_threshold must be 2 numbers, such as [0.4, 0.6]'),
+    (['--set', 'task_args.crop_threshold=[0.9, 0.1]'], 'the upper end of crop_threshold must be in [0.9, 1)'),
+    (['--set', 'task_args.center_rule=3'], 'task_args.center_rule must be a word'),
+    (['--set', 'model_args.backbone=test_resnett'], "there is no model 'test_resnett' to be the backbone, did you mean 'test_resnet'"),
+    (['--set', 'model_args.num_classes=5'], 'leave out model_args.num_classes'),
+    (['--set', 'momentum=0'], 'take optimizer=momentum'),
+    (['--set', 'optimizer=adahessian'], 'needs second derivatives'),
+    (['--set', 'optimizer=bnbadam'], "the optimizer 'bnbadam' cannot be made"),
+    (['--output', '{photos}/train/run'], 'would be a class of the photographs'),
+    (['--eval-split', 'train', '--keep-best'], "photographs of 'train' are in 'train', which is trained on"),
     (['--set', 'model_args.num_mapz=4'], 'num_mapz'),
     (['--set', 'model_args.in_chans=1'], 'photographs have 3 channels'),
     (['--input-size', '1'], 'input_size must be in [16, 4096]'),
@@ -41,11 +53,13 @@ def test_one_sentence(call, photos, run_folder, tmp_path, args, says):
     assert status == 2 and last.startswith('fgvc-zoo: error: '), err
     assert says in last
     assert 'Traceback' not in out + err
-    assert not (tmp_path / 'run' / 'model.safetensors').exists()
+    assert not (tmp_path / 'run' / 'model.safetensors').exists() and not (photos / 'train' / 'run').exists()
 
 
 @pytest.mark.parametrize('args', [
-    ['--set', 'lr=1e-3', '--set', 'weight_decay=1e-4'],
+    ['--set', 'lr=1e-3', '--set', 'weight_decay=1e-4', '--set', 'task_args.center_weight=1e-1'],
+    ['--set', 'task_args.drop_threshold=[2e-1, 5e-1]'],
+    ['--set', 'momentum=0', '--set', 'optimizer=momentum'],
     ['--set', 'model_args={{backbone: test_vit, num_maps: 4}}', '--input-size', '96'],  # tied to 160 px unless it is told
 ])
 def test_values_that_make_sense(call, photos, tmp_path, args):

@@ -113,11 +113,12 @@ def test_processes_get_different_balanced_batches() -> None:
     assert [one + other for one, other in zip(first, second, strict=True)] == alone
 
 
-def test_processes_get_balanced_batches_where_the_classes_are_too_few_for_all_at_once() -> None:
+@pytest.mark.parametrize('batch_size', [6, 8])
+def test_processes_get_balanced_batches_where_the_classes_are_too_few_for_all_at_once(batch_size: int) -> None:
     targets = [label for label in range(5) for _ in range(8)]
-    first, second = (balanced_batches(targets, 8, 2, seed=3, rank=rank, world=2) for rank in range(2))
-    alone = balanced_batches(targets, 8, 2, seed=3)
-    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone[:4]
+    first, second = (balanced_batches(targets, batch_size, 2, seed=3, rank=rank, world=2) for rank in range(2))
+    alone = balanced_batches(targets, batch_size, 2, seed=3)
+    assert [batch for pair in zip(first, second, strict=True) for batch in pair] == alone[:2 * len(first)]
     assert all(set(classes_of(targets, batch).values()) == {2} for batch in first + second)
 
 

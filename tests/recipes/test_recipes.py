@@ -4,6 +4,7 @@ import pytest
 
 from fgvc_zoo import UserError
 from fgvc_zoo.recipes import SMALL, load_recipe, recipe_for, recipe_names
+from fgvc_zoo.recipes.values import like_default
 from fgvc_zoo.tasks import task_settings
 
 
@@ -174,6 +175,22 @@ def test_recipe_of_a_model():
     assert recipe_for('wsdan_resnet50.cub50') == 'wsdan'
     assert recipe_for('wsdan') == 'wsdan'
     assert recipe_for('resnet50') == 'baseline'
+
+
+@pytest.mark.parametrize(('value', 'default', 'expected'), [
+    ('1e-1', 0.5, 0.1), (1, 0.5, 1), ('3', 4, 3), (True, False, True), ('ema', 'reference', 'ema'), ([1, '2e-1'], (0.4, 0.6), (1, 0.2)),
+    ('1e-1', None, 0.1), (None, None, None), ('word', None, 'word'), ([1], None, [1])])
+def test_values_become_the_type_of_a_default(value, default, expected):
+    found = like_default('a', value, default)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(('value', 'default', 'words'), [
+    ('x', 0.5, 'a number'), (None, 0.5, 'a number'), (True, 0.5, 'a number'), (1.5, 4, 'a whole number'), (1, False, 'true or false'),
+    (3, 'ema', 'a word'), (0.3, (0.4, 0.6), '2 numbers'), ([0.3], (0.4, 0.6), '2 numbers'), ([0.3, 'x'], (0.4, 0.6), 'a number')])
+def test_values_of_another_type_than_the_default_are_named(value, default, words):
+    with pytest.raises(UserError, match=f'a must be {words}'):
+        like_default('a', value, default)
 
 
 def test_values_become_what_their_annotation_says():

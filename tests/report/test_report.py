@@ -102,6 +102,11 @@ def test_no_image_is_wrong(report):
     assert 'No image is wrong.' in page.text and 'There are none.' in page.text and page.images == []
 
 
+def test_a_class_may_have_the_name_of_a_figure(report):
+    page, _, _ = report(LOGITS, names=['top1', 'kiwi', 'leek'])
+    assert 'top1' in page.text
+
+
 def test_a_predicted_class_without_images_has_no_photograph(report):
     page, _, _ = report([[*row, 0.0] for row in LOGITS[:5]] + [[0, 0, 0, 9.0]], names=['gala', 'kiwi', 'leek', 'durian'])
     assert 'The data have no image of durian.' in page.text

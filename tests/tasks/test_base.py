@@ -72,8 +72,9 @@ def test_the_class_of_model_is_named(method):
 
 
 LIMITS = dict(
-    apinet=[dict(hidden=1), dict(margin=0), dict(margin=1), dict(drop=0, hidden_drop=0)], osme=[], wsdan=[dict(center_beta=1)],
-    wsban=[dict(center_beta=1)],
+    apinet=[dict(hidden=1), dict(margin=0), dict(margin=1), dict(drop=0, hidden_drop=0)],
+    osme=[dict(mamc_weight=0)], wsban=[dict(center_beta=1), dict(center_weight=0), dict(distillation_weight=0)],
+    wsdan=[dict(center_beta=1), dict(center_weight=0), dict(crop_padding=0), dict(crop_threshold=(0.5, 0.5), drop_threshold=(0.01, 0.99))],
     racnn=[dict(proposal_steps=0), dict(classification_steps=1), dict(ranking_steps=0), dict(window=1), dict(margin=0), dict(margin=1),
            dict(peak_half=0.5)])
 
@@ -84,10 +85,17 @@ def test_the_limits_of_the_options_are_allowed(method, options):
 
 
 BEYOND = dict(
-    apinet=dict(hidden=[0], margin=[-0.01, 1.01], drop=[-0.01, 1, 1.01], hidden_drop=[-0.01, 1, 1.01]), osme=dict(feature_length=[-1, 0]),
-    wsdan=dict(center_beta=[-0.01, 0, 1.01]), wsban=dict(center_beta=[-0.01, 0, 1.01], temperature=[-1, 0]),
+    apinet=dict(
+        hidden=[0], margin=[-0.01, 1.01], ranking_weight=[-0.01], plain_weight=[-0.01], drop=[-0.01, 1, 1.01],
+        hidden_drop=[-0.01, 1, 1.01]),
+    osme=dict(feature_length=[-1, 0], mamc_weight=[-0.01]),
+    wsdan=dict(
+        center_beta=[-0.01, 0, 1.01], center_weight=[-0.01], crop_padding=[-0.01], crop_threshold=[(0, 0.5), (1, 1), (0.5, 0.4), (0.5, 1)],
+        drop_threshold=[(0, 0.5), (1, 1), (0.5, 0.4), (0.5, 1)]),
+    wsban=dict(center_beta=[-0.01, 0, 1.01], center_weight=[-0.01], distillation_weight=[-0.01], temperature=[-1, 0]),
     racnn=dict(
-        proposal_steps=[-1], classification_steps=[0], ranking_steps=[-1], window=[0], margin=[-0.01, 1.01], peak_half=[-0.01, 0, 0.51]))
+        proposal_steps=[-1], classification_steps=[0], ranking_steps=[-1], window=[0], margin=[-0.01, 1.01], peak_half=[-0.01, 0, 0.51],
+        ranking_weight=[-0.01], tolerance=[-0.01]))
 
 
 @pytest.mark.parametrize('method, name, value', [

@@ -84,8 +84,9 @@ def test_refuses_unknown_options():
         create_task('mamc', timm.create_model('osme', backbone='test_resnet', num_classes=3))
 
 
-def test_diagnosis_equals_the_loops(batch):
-    images, targets = batch
+@pytest.mark.parametrize('count', [2, 4])
+def test_diagnosis_equals_the_loops(batch, count):
+    images, targets = batch[0][:count], batch[1][:count]  # fewer images than branches, and more
     model, task = make(num_attentions=3)
     task.eval()
     found = task.diagnose(images, targets)

@@ -260,6 +260,22 @@ def test_a_run_that_goes_on_keeps_its_calibration(photos, tmp_path, monkeypatch)
     assert calibration_of(cut_short) == calibration_of(whole) != Calibration()
 
 
+def test_keeping_decoded_images_in_memory_changes_nothing(tmp_path):
+    """Photographs that are larger than what random crops are cut from."""
+    generator = np.random.default_rng(0)
+    for name in ('red', 'green'):
+        place = tmp_path / 'photos' / 'train' / name
+        place.mkdir(parents=True)
+        for index in range(6):
+            Image.fromarray(generator.integers(0, 255, (150, 200, 3), dtype=np.uint8)).save(place / f'{index}.png')
+    found = []
+    for cache in (True, False):
+        folder = train(config(tmp_path / 'photos', tmp_path / str(cache), cache=cache, train_split='fit', eval_split='holdout'))
+        found.append(load_file(folder / 'model.safetensors'))
+    assert all(torch.equal(value, found[1][key]) for key, value in found[0].items())
+    assert calibration_of(load_model(str(tmp_path / 'True'))) == calibration_of(load_model(str(tmp_path / 'False')))
+
+
 @pytest.mark.parametrize('split', [None, 'test'])
 def test_the_best_epoch_is_never_chosen_on_the_test_split(photos, tmp_path, split):
     with pytest.raises(UserError, match="never on 'test'"):
