@@ -19,8 +19,8 @@ def read_run_record(folder: Path, *needed: str) -> dict[str, Any] | None:
         needed: Settings that must be there.
 
     Returns:
-        `config`, the settings with the whole `recipe`; `images`, the number of training images, 0 if that is not known; in `best` also
-        `epoch`, the one that it is of.
+        `config`, the settings with the whole `recipe`; `images`, the number of training images, 0 if that is not known; `start_license`,
+        of the trained weights that the run began with, if there are any; in `best` also `epoch`, the one that it is of.
 
     Raises:
         UserError: The file is damaged, or of another program.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -150,6 +151,9 @@ def read_run(source: Path, backbone: str) -> tuple[str, int]:
     if run is None:
         return '', 0
     model, weights = str(run['config']['model']), run['config']['pretrained_backbone']
+    if run.get('start_license'):
+        warnings.warn(f"training began with the weights of '{model}', whose licence is '{run['start_license']}': the licence that you give "
+                      'must keep to its terms', stacklevel=1)
     if model.startswith('hf-hub:'):
         return model.removeprefix('hf-hub:').partition('@')[0], run['images']
     return hub_id(backbone) if weights is True and not is_trained(model) else '', run['images']

@@ -48,8 +48,9 @@ def compare(folder: Path, repo_id: str, revision: str | None = None) -> dict[str
     """Compare a staged folder with the Hub: file name -> 'added', 'changed', 'removed' or 'unchanged'; None if the Hub cannot be reached.
 
     Raises:
-        UserError: The Hub refuses.
+        UserError: The Hub refuses, or the card is for another repository.
     """
+    _check_card(folder, repo_id)
     with hub_errors(f"'{repo_id}' could not be compared"):
         try:
             return _changes(HfApi(), folder, repo_id, revision)[1]
@@ -81,8 +82,7 @@ def publish(folder: Path, repo_id: str, private: bool = False, revision: str | N
             somebody else published at the same time, or the tag exists for another revision.
     """
     check(folder)
-    if f'hf-hub:{repo_id}\'' not in (folder / 'README.md').read_text(encoding='utf-8'):
-        raise UserError(f"the card in '{folder}' is not for '{repo_id}'; stage the run again for that name")
+    _check_card(folder, repo_id)
     api = HfApi()
     with hub_errors(f"'{repo_id}' could not be published"):
         if get_token() is None:
@@ -99,6 +99,11 @@ def publish(folder: Path, repo_id: str, private: bool = False, revision: str | N
         if tag is not None and tag not in tags:
             _with_retries(lambda: api.create_tag(repo_id, tag=tag, revision=commit, exist_ok=True))
     return Published(url, commit, changes)
+
+
+def _check_card(folder: Path, repo_id: str) -> None:
+    if f"hf-hub:{repo_id}'" not in (folder / 'README.md').read_text(encoding='utf-8'):
+        raise UserError(f"the card in '{folder}' is not for '{repo_id}'; stage the run again for that name")
 
 
 def _commit(api: HfApi, folder: Path, repo_id: str, revision: str | None, head: str, changes: dict[str, str]) -> str:

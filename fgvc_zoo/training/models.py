@@ -16,6 +16,7 @@ from fgvc_zoo.models import FineGrainedModel, find_method
 from fgvc_zoo.models.backbone import check_weights_fit, weights_overlay
 from fgvc_zoo.models.base import TRAINED_HEAD
 from fgvc_zoo.recipes import Recipe
+from fgvc_zoo.run_record import read_run_record
 
 
 def build_model(name: str, recipe: Recipe, num_classes: int, pretrained_backbone: bool | str) -> TimmModel:
@@ -62,7 +63,10 @@ def _trained_model(name: str, recipe: Recipe, num_classes: int, pretrained_backb
         raise UserError(f"photographs have 3 channels, and '{name}' takes {channels}")
     if model.pretrained_cfg.get('fixed_input_size') and recipe.input_size not in (None, side):
         raise UserError(f"'{name}' takes images of {side} px only: leave out the input size {recipe.input_size}")
-    model.reset_classifier(num_classes)
+    run = read_run_record(Path(name.removeprefix('local-dir:')))
+    license = model.pretrained_cfg.get('license') or (run or {}).get('start_license')
+    model.reset_classifier(num_classes)  # forgets it
+    model.start_license = license
     return model
 
 

@@ -190,5 +190,6 @@ class RunState:
         record = dict(
             config=config, command=self.config.command, images=len(self.dataset), classes=len(self.class_names),
             versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
+            start_license=getattr(self.model, 'start_license', None),
             device=str(self.accelerator.device), processes=self.accelerator.num_processes, **more)
         write_json(folder / RUN_RECORD, record)

@@ -112,7 +112,8 @@ def test_staged_folder(hub, run, publish, repo_id, client):
     assert 'staged already' in publish(source=run / 'there').error
     assert client('publish', run / 'there', repo_id).status == 0
     assert 'model.safetensors' in hub.repos[repo_id].files()
-    assert 'is not for' in client('publish', run / 'there', 'tester/other').error
+    for options in ([], ['--dry-run']):
+        assert 'is not for' in client('publish', run / 'there', 'tester/other', *options).error
     (run / 'there' / 'labels.txt').write_text('x')
     assert 'labels.txt is not what' in client('publish', run / 'there', repo_id).error
 

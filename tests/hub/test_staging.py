@@ -277,6 +277,13 @@ def test_the_weights_that_a_run_began_with(run, tmp_path, config, expected):
     assert 'Trained on 1,234 photographs.' in card.text
 
 
+def test_the_licence_of_the_weights_that_a_run_began_with_is_named(run, tmp_path):
+    record = dict(config=dict(model='wsdan_test.birds', pretrained_backbone=True), start_license='research only')
+    (run / 'run.json').write_text(json.dumps(record))
+    with pytest.warns(UserWarning, match="began with the weights of 'wsdan_test.birds', whose licence is 'research only'"):
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+
+
 @pytest.mark.parametrize('content', [
     '{', '[]', '{"config": 3}', '{"config": {"model": "m", "pretrained_backbone": true}, "images": "many"}'])
 def test_a_damaged_run_is_refused(run, tmp_path, content):

@@ -91,6 +91,7 @@ def test_a_run_starts_from_trained_weights_and_a_classifier_of_zeros(run, source
     assert cfg['input_size'] == before.pretrained_cfg['input_size']
     assert not {'label_names', 'tag', 'license', 'file', 'url', 'hf_hub_id'} & {key for key, value in cfg.items() if value}
     assert model.num_maps == before.num_maps and model.refine_threshold == before.refine_threshold
+    assert model.start_license == (None if source == 'folder' else 'MIT')
 
 
 def test_what_is_trained_from_a_run_belongs_to_the_new_classes(run, others, tmp_path):
@@ -101,6 +102,17 @@ def test_what_is_trained_from_a_run_belongs_to_the_new_classes(run, others, tmp_
     assert dict(backbone='test_resnet', num_maps=4).items() <= recipe['model_args'].items()
     again = timm.create_model(f'local-dir:{folder}', pretrained=True)
     assert again.num_classes == 3
+
+
+def test_the_licence_of_the_first_weights_is_remembered(run, others, tmp_path):
+    source = shutil.copytree(run, tmp_path / 'source')
+    cfg = json.loads((source / 'config.json').read_text())
+    cfg['pretrained_cfg']['license'] = 'research only'
+    (source / 'config.json').write_text(json.dumps(cfg))
+    for name in ('second', 'third'):
+        train(config(others, tmp_path / name, model=str(source), pretrained_backbone=True, epochs=1))
+        assert read_run_record(tmp_path / name)['start_license'] == 'research only'
+        source = tmp_path / name
 
 
 def test_other_trained_weights_are_another_run(run, others, tmp_path):
