@@ -106,5 +106,12 @@ def test_the_grid_of_positions_is_laid_over_a_larger_map():
     torch.testing.assert_close(torch.stack([weights[0, 0], weights[0, 3], weights[3, 0], weights[3, 3]]), torch.tensor([1.0, 2, 3, 4]) / 4)
 
 
+def test_a_grid_of_two_is_enlarged_between_the_centres_of_its_cells():
+    pool = PositionPool(1, 1, 1, 2)
+    with torch.no_grad():
+        pool.weight.copy_(torch.tensor([[[[0.0, 4.0]]]]))
+    torch.testing.assert_close(pool.weights(1, 4), torch.tensor([[[[0.0, 0.5, 1.5, 2.0]]]]))  # (0, 1, 3, 4) halved: twice as many cells
+
+
 def test_symbolic_tracing_takes_the_check_of_a_size_as_one_operation():
     assert is_notrace_function(require_size)
