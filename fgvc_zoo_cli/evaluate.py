@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -150,7 +151,7 @@ def _record(
     method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
-        data=Path(data.rpartition(':')[2]).resolve().name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
+        data=Path(os.path.abspath(data.rpartition(':')[2])).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
         command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 

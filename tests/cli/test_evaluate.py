@@ -89,6 +89,12 @@ def test_a_folder_with_a_test_split_alone_cannot_be_trained_on(measured, photos,
     assert status == 2 and "is missing: training images belong into train/CLASS/" in err.splitlines()[-1]
 
 
+def test_the_folder_that_one_is_in_has_a_name(call, run_folder, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    assert call('evaluate', run_folder, '--data', '.', '--workers', 0, '--json', tmp_path / 'r.json')[0] == 0
+    assert json.loads((tmp_path / 'r.json').read_text())['data'] == photos.name
+
+
 def test_an_output_that_cannot_be_written_is_found_before_measuring(call, run_folder, photos, tmp_path, monkeypatch):
     from fgvc_zoo import evaluation
 
