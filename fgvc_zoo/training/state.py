@@ -153,7 +153,7 @@ class RunState:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"the checkpoint in '{self.folder}' does not fit this version of the model or the task ({first_line(error)}): "
                             'choose another folder to begin a run') from error
-        if state['identity'].get('images') != self.identity['images']:  # the steps of the epoch are others
+        if state['identity'].get('images', self.identity['images']) != self.identity['images']:  # the steps of the epoch are others
             self.step_in_epoch, self.meters = 0, Meters()
         if self.accelerator.is_main_process and self.history.rows:
             self.history.write_csv()
