@@ -24,12 +24,13 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write(temporary path)`, flush the file to the disk and rename it to `path`.
 
     Args:
-        path: The file to create or replace. Missing folders are created.
+        path: The file to create or replace; of a link, the file that it points to. Missing folders are created.
         write: Writes the file whose path it is given.
 
     Raises:
         UserError: Writing failed. After this and any other error the temporary file is removed and `path` is unchanged.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     part = path.with_name(f'.{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +58,10 @@ def check_output(path: Path, key: str) -> None:
         key: What every earlier result has, which may be replaced.
 
     Raises:
-        UserError: The folder cannot be written, or there is a file of another kind.
+        UserError: The folder cannot be written, there is a file of another kind, or the path is '-'.
     """
+    if str(path) == '-':
+        raise UserError("the result is written to a file: give its name instead of '-'")
     if path.is_file():
         try:
             known = key in json.loads(path.read_text(encoding='utf-8'))
@@ -67,7 +70,7 @@ def check_output(path: Path, key: str) -> None:
         if not known:
             raise UserError(f"'{path}' exists and is no earlier result, so it is not overwritten: choose another name")
     elif path.exists():
-        raise UserError(f"'{path}' is a folder: give the name of a file")
+        raise UserError(f"'{path}' is no file: give the name of a file")
     check_folder(path.parent)
 
 

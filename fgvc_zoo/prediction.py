@@ -37,8 +37,8 @@ class Prediction:
     names: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     error: str | None = None
-    view: Tensor | None = None
-    explanation: Explanation | None = None
+    view: Tensor | None = field(default=None, repr=False)
+    explanation: Explanation | None = field(default=None, repr=False)
     looks: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     unknown: bool = False
 

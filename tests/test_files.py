@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,10 +115,23 @@ def test_outputs_are_checked_before_the_work(tmp_path):
     for name in ('photo.jpg', 'config.json', 'number.json'):
         with pytest.raises(UserError, match='is no earlier result, so it is not overwritten'):
             check_output(tmp_path / name, 'metrics')
-    with pytest.raises(UserError, match='is a folder'):
+    with pytest.raises(UserError, match='is no file'):
         check_output(tmp_path / 'new', 'metrics')
+    with pytest.raises(UserError, match="give its name instead of '-'"):
+        check_output(Path('-'), 'metrics')
     with pytest.raises(UserError, match='nothing can be written to'):
         check_output(tmp_path / 'photo.jpg' / 'result.json', 'metrics')
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / 'real').mkdir()
+    link = tmp_path / 'result.json'
+    link.symlink_to(tmp_path / 'real' / 'result.json')
+    for value in (1, 2):  # a new file, then an earlier one
+        write_json(link, value)
+        assert link.is_symlink()
+        assert json.loads((tmp_path / 'real' / 'result.json').read_text()) == value
+    assert [path.name for path in (tmp_path / 'real').iterdir()] == ['result.json']
 
 
 def test_names_that_are_no_utf8_can_be_written(tmp_path):

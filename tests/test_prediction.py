@@ -100,6 +100,7 @@ def test_another_input_size(run_folder, photos):
     model = load_model(str(run_folder))
     path = next((photos / 'test').rglob('*.jpg'))
     answer, = predict(model, [path], input_size=96, explain=True)
+    assert 'tensor' not in repr(answer)  # a printed answer stays readable
     assert answer.view.shape == (1, 3, 96, 96)
     with torch.no_grad():
         best = model(eval_transform_for(model, 96)(load_image(path))[None]).softmax(1).max()
