@@ -11,8 +11,6 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-TOP = 5
-
 
 def prepare(image, facts):
     """An RGB image as the model's input (3, S, S), with values in [0, 1]."""
@@ -30,12 +28,11 @@ def prepare(image, facts):
     left, top = (round((side - size) / 2) if side > size else (side - size + 1) // 2 for side in image.size)
     square = Image.new('RGB', (size, size), tuple(facts['padding']))
     square.paste(image, (-left, -top))
-    pixels = np.asarray(square, np.float32)
-    return pixels.transpose(2, 0, 1) / 255
+    return np.asarray(square, np.float32).transpose(2, 0, 1) / 255
 
 
 def familiarity(logits):
-    """The sum of the highest probabilities before the temperature: of a tenth of the classes, one to five of them."""
+    """The sum of the highest probabilities before the temperature: of a tenth of the classes, one to five."""
     weights = np.sort(np.exp(logits - logits.max()))[::-1]
     return weights[:max(1, min(5, len(weights) // 10))].sum() / weights.sum()
 
@@ -44,12 +41,16 @@ def main(model, *photos):
     session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
     facts = json.loads(session.get_modelmeta().custom_metadata_map['fgvc_zoo'])
     for photo in photos:
-        image = ImageOps.exif_transpose(Image.open(photo)).convert('RGB')
+        image = ImageOps.exif_transpose(Image.open(photo))
+        if image.mode.startswith('I'):  # 16-bit grey
+            image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
         logits, probabilities = (out[0] for out in session.run(['logits', 'probabilities'], {'images': prepare(image, facts)[None]}))
         print(photo)
         if familiarity(logits) < facts['calibration']['threshold']:
             print('  perhaps none of the classes')
-        for index in np.argsort(-probabilities)[:TOP]:
+        for index in np.argsort(-probabilities)[:5]:
             print(f"  {100 * probabilities[index]:5.1f} %  {facts['class_names'][index]}")
 
 

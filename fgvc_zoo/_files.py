@@ -50,12 +50,12 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         raise UserError(f"cannot write '{path}': {reason}{kept}; free some space or choose another folder") from error
 
 
-def check_output(path: Path, key: str) -> None:
+def check_output(path: Path, *keys: str) -> None:
     """Check that a JSON file can be written, before the work begins whose result it will hold.
 
     Args:
         path: The file.
-        key: What every earlier result has, which may be replaced.
+        keys: What every earlier result has, which may be replaced.
 
     Raises:
         UserError: The folder cannot be written, there is a file of another kind, or the path is '-'.
@@ -64,9 +64,10 @@ def check_output(path: Path, key: str) -> None:
         raise UserError("the result is written to a file: give its name instead of '-'")
     if path.is_file():
         try:
-            known = key in json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError, TypeError):
-            known = False
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            content = None
+        known = isinstance(content, dict) and content.keys() >= set(keys)
         if not known:
             raise UserError(f"'{path}' exists and is no earlier result, so it is not overwritten: choose another name")
     elif path.exists():

@@ -17,6 +17,8 @@ from fgvc_zoo._errors import UserError, check_range
 # Of the photographs held back, which the threshold keeps. They resemble those of the training more than later ones do, of which it should
 # keep 95 %.
 KEPT = 0.99
+TOO_FEW = ('these photographs are too few for a threshold, so the model never says that a photograph shows none of its classes: hold at '
+           'least 100 back')
 _RANGE = (-5.0, 5.0)  # of the logarithm of the temperature
 _STEPS = 60  # of the search, each of which leaves 0.62 of the interval
 
@@ -60,8 +62,8 @@ class Calibration:
 def familiarity(logits: Tensor) -> Tensor:
     """How much a photograph looks like one of the classes: logits or log probabilities (N, K) -> (N,) float32, in (0, 1].
 
-    It is the sum of the highest probabilities, before any temperature: of a tenth of the classes, one to five of them. A photograph between
-    two similar classes has a low highest probability, as a photograph of something else has, but these two have a high sum.
+    It is the sum of the highest probabilities, before any temperature: of a tenth of the classes, one to five of them. A photograph
+    of one of two similar classes may have a low highest probability, as a photograph of something else has, but the sum is high.
     """
     count = max(1, min(5, logits.shape[1] // 10))
     return logits.float().softmax(1).topk(count, dim=1).values.sum(1)

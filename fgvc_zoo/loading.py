@@ -230,11 +230,25 @@ def eval_transform_for(model: TimmModel, input_size: int | None = None) -> Calla
     Args:
         model: From `load_model`.
         input_size: S in pixels; that of the pretrained_cfg if None.
+
+    Raises:
+        UserError: The model takes no photographs, which have three channels.
     """
     cfg = model.pretrained_cfg
+    if (channels := _channels(model)) % 3:  # some stems make several channels of each before the first convolution
+        raise UserError(f'the model was created with in_chans={channels}, and photographs have 3 channels: create it with in_chans=3')
     return eval_transform(
         input_size or cfg['input_size'][-1], cfg['mean'], cfg['std'], cfg['interpolation'], cfg['crop_pct'],
         cfg.get('crop_mode') or 'center', cfg.get('padding'))
+
+
+def _channels(model: TimmModel) -> int:
+    """Channels that the first convolution takes; timm's configuration does not change with `in_chans`."""
+    first = model.pretrained_cfg.get('first_conv') or ''
+    try:
+        return int(model.get_submodule(first if isinstance(first, str) else first[0]).in_channels)
+    except AttributeError:  # it is not known, or an exported file, which has 3
+        return 3
 
 
 def describe_classes(name: str, model: TimmModel) -> str:

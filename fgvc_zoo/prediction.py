@@ -54,8 +54,8 @@ def predict(
         model: From `load_model`.
         paths: Image files. Of an iterable that is no sequence, paths are read as they come, in a thread, and each is answered without
             waiting for the next one; see `load_batches`.
-        top: Number of classes to return, at most the number of classes of the model.
-        batch_size: Images per forward pass, at most.
+        top: Number of classes to return, >= 1; at most the number of classes of the model are.
+        batch_size: Images per forward pass, at most; >= 1.
         explain: Keep the view and the explanation. They come from the same forward passes as the prediction.
         classes: Names of the classes that come into question, two at least; None for all. The probabilities are among these.
         workers: Processes that decode images while the model runs; 0 decodes between the forward passes.
@@ -66,11 +66,18 @@ def predict(
         A Prediction for each path, in order, as soon as its batch is done.
 
     Raises:
-        UserError: The model does not know one of `classes`, or there are fewer than two; it does not take images of `input_size`;
-            `min_probability` is out of range; or a process that decodes was killed.
+        UserError: The model does not know one of `classes`, or there are fewer than two; it does not take images of `input_size`, or no
+            photographs, or it has no classes; `top`, `batch_size` or `min_probability` is out of range; `paths` is a single one; or a
+            process that decodes was killed.
     """
+    if isinstance(paths, (str, Path)):
+        raise UserError(f"'{paths}' is one path, and predict takes several: give [{str(paths)!r}]")
+    check_range('top', top, 1)
+    check_range('batch_size', batch_size, 1)
     check_range('min_probability', min_probability, 0, 1)
     names = class_names(model)
+    if not names:
+        raise UserError('the model has no classes: create it with num_classes')
     chosen = find_classes(names, classes) if classes is not None else list(range(len(names)))
     device = next(model.parameters()).device
     if input_size is not None:

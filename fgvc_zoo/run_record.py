@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo.data import ImageDataset
 
 RUN_RECORD = 'run.json'
+
+
+def fingerprint(dataset: ImageDataset) -> str:
+    """A checksum of the images' names, classes and sizes in bytes; the place of the folder does not count."""
+    digest = hashlib.sha256()
+    for key, path, target in sorted(zip(dataset.keys, dataset.paths, dataset.targets, strict=True)):
+        size = os.stat(path).st_size if path.exists() else -1
+        digest.update(os.fsencode(f'{key}\n{target} {size}\n'))
+    return digest.hexdigest()
 
 
 def read_run_record(folder: Path, *needed: str) -> dict[str, Any] | None:
@@ -19,8 +31,9 @@ def read_run_record(folder: Path, *needed: str) -> dict[str, Any] | None:
         needed: Settings that must be there.
 
     Returns:
-        `config`, the settings with the whole `recipe`; `images`, the number of training images, 0 if that is not known; `start_license`,
-        of the trained weights that the run began with, if there are any; in `best` also `epoch`, the one that it is of.
+        `config`, the settings with the whole `recipe`; `images`, the number of training images, 0 if that is not known; `fingerprint` of
+        them, but for older runs; `start_license`, of the trained weights that the run began with, if there are any; in `best` also `epoch`,
+        the one that it is of.
 
     Raises:
         UserError: The file is damaged, or of another program.

@@ -188,7 +188,7 @@ class MethodContract:
             passes = model.forward_passes(images)
             expected = model(images).log_softmax(1)
             torch.testing.assert_close(passes.combined.log_softmax(1), expected, rtol=1e-4, atol=1e-4)
-        assert passes.parts and all(part.shape == (2, 5) for part in passes.parts.values())
+        assert all(part.shape == (2, 5) for part in passes.parts.values())
 
     def test_its_task_trains_every_parameter_and_keeps_its_state(self) -> None:
         """Steps with the recipe's task reach every parameter; the task's own state survives a round trip."""

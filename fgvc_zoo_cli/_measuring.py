@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fgvc_zoo_cli._terminal import console
 
@@ -37,6 +37,8 @@ def collect(model: TimmModel, dataset: ImageDataset, title: str, batch_size: int
 def trained_on(model: str, data: str, dataset: ImageDataset) -> str | None:
     """The split that a run was trained on, if photographs that are measured are among those of it.
 
+    Data that are in another place than those of the training, and have other photographs in that split, are other data.
+
     Args:
         model: As `load_model` takes it. Only the folder of a run knows.
         data: As `open_dataset` takes it.
@@ -47,9 +49,9 @@ def trained_on(model: str, data: str, dataset: ImageDataset) -> str | None:
     """
     from fgvc_zoo._errors import UserError
     from fgvc_zoo.data import open_dataset
-    from fgvc_zoo.run_record import read_run_record
+    from fgvc_zoo.run_record import fingerprint
 
-    record = read_run_record(Path(model.removeprefix('local-dir:')), 'train_split')
+    record = training_record(model)
     if record is None:
         return None
     own: str = record['config']['train_split']
@@ -59,4 +61,19 @@ def trained_on(model: str, data: str, dataset: ImageDataset) -> str | None:
             trained = open_dataset(data, own)
     except UserError:  # it was trained on other data, which had such a split
         return None
+    place = str(record['config'].get('data', '')).rpartition(':')[2]
+    moved = Path(place).expanduser().resolve() != Path(trained.root).resolve()
+    if moved and record.get('fingerprint') not in (None, fingerprint(trained)):
+        return None
     return own if trained.shared(dataset) else None
+
+
+def training_record(model: str) -> dict[str, Any] | None:
+    """What the folder of a run says of its training; None for any other model.
+
+    Raises:
+        UserError: The record of the run is damaged.
+    """
+    from fgvc_zoo.run_record import read_run_record
+
+    return read_run_record(Path(model.removeprefix('local-dir:')), 'train_split')

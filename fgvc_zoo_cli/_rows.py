@@ -83,11 +83,12 @@ class JsonLines:
         return ''
 
     def is_first_line(self, line: str) -> bool:
-        """Whether it is an object with a path, or an empty file."""
+        """Whether it is an answer, or an empty file."""
         try:
-            return not line or 'path' in json.loads(line)
-        except (ValueError, TypeError):
+            content = json.loads(line) if line else dict(path='', error='')
+        except ValueError:
             return False
+        return isinstance(content, dict) and content.keys() - {'unknown'} in ({'path', 'predictions'}, {'path', 'error'})
 
 
 class Csv:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers
-from fgvc_zoo_cli._measuring import collect, trained_on
+from fgvc_zoo_cli._measuring import collect, trained_on, training_record
 from fgvc_zoo_cli._terminal import console
+
+if TYPE_CHECKING:
+    from fgvc_zoo.data import ImageDataset
 
 
 def calibrate(
@@ -28,7 +32,7 @@ def calibrate(
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import UserError
     from fgvc_zoo._files import check_folder
-    from fgvc_zoo.calibration import fit_calibration
+    from fgvc_zoo.calibration import TOO_FEW, fit_calibration
     from fgvc_zoo.data import open_dataset
     from fgvc_zoo.loading import class_names, eval_transform_for, load_model
     from fgvc_zoo.saving import write_calibration
@@ -37,14 +41,17 @@ def calibrate(
     if not (folder / 'config.json').is_file():
         raise UserError(f"'{folder}' has no config.json to write the calibration to: name a model folder with --write")
     check_folder(folder)
-    if split == 'test':
-        raise UserError("a test split that calibrates is none any more: take photographs that were held back from training "
-                        '(--split holdout)')
     network = load_model(model, choose_device(device))
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
+    if _has_test_photographs(data, dataset):
+        raise UserError('test photographs cannot calibrate a model, since what is measured on them afterwards would be too good: take '
+                        'photographs that were held back from training (--split holdout)')
     if own := trained_on(model, data, dataset):
         raise UserError(f"this run was trained on the split '{own}', with photographs of '{split}': calibrate a run of the same "
                         "recipe on 'fit' (fgvc-zoo train --train-split fit --eval-split holdout), and name this one with --write")
+    if training_record(model) is None:
+        warnings.warn(f"nothing says which photographs '{model}' was trained on: if those of '{split}' are among them, its probabilities "
+                      'will be too high', stacklevel=1)
     known = {'the data': dataset.class_names}
     if write:
         known[f"'{write}'"] = class_names(load_model(str(write)))
@@ -58,4 +65,21 @@ def calibrate(
     before, after = (metrics.calibration_error(value, answers.targets) for value in (logits.softmax(1), fitted.probabilities(logits)))
     err = console(stderr=True)
     err.print(f'{folder}: temperature {fitted.temperature:g}, threshold {fitted.threshold:g}, from {fitted.images} photographs')
+    if not fitted.threshold:
+        warnings.warn(TOO_FEW, stacklevel=1)
     err.print(f'on these, the expected calibration error was {before:.3f} and is {after:.3f}')
+
+
+def _has_test_photographs(data: str, dataset: ImageDataset) -> bool:
+    """Whether photographs are test photographs of the data, whatever the name of their split."""
+    from fgvc_zoo._errors import UserError
+    from fgvc_zoo.data import open_dataset
+
+    if dataset.split == 'test':
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # those of the split that is taken were shown
+            return dataset.shared(open_dataset(data, 'test')) > 0
+    except UserError:  # there is none
+        return False

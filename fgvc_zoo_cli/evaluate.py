@@ -46,7 +46,7 @@ def evaluate(
     from fgvc_zoo.report import check_report_folder, write_report
 
     if json_file is not None:
-        check_output(json_file, 'metrics')
+        check_output(json_file, 'model', 'data', 'split', 'metrics')
     if report is not None:
         check_report_folder(report)
     begun = time.monotonic()
@@ -69,7 +69,7 @@ def evaluate(
     if strangers and others is not None:
         caught = evaluation.unknown(collect(network, others, 'measuring strangers', batch_size, workers))
         record['strangers'] = dict(
-            data=Path(strangers.rpartition(':')[2]).name, split=split, images=len(others), caught=round(caught, 3))
+            data=_data_name(strangers), split=split, images=len(others), caught=round(caught, 3))
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
@@ -127,6 +127,11 @@ def _open_strangers(model: TimmModel, data: str, split: str) -> ImageDataset:
     return open_dataset(data, split, transform=eval_transform_for(model))
 
 
+def _data_name(data: str) -> str:
+    """What a result calls data: their folder's name."""
+    return Path(os.path.abspath(data.rpartition(':')[2])).name
+
+
 def _record(
         name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
@@ -151,7 +156,7 @@ def _record(
     method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
-        data=Path(os.path.abspath(data.rpartition(':')[2])).name, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
+        data=_data_name(data), split=split, input_size=cfg['input_size'][-1], metrics=metrics,
         command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 

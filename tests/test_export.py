@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -35,12 +36,16 @@ def make(method, names=NAMES):
 
 @pytest.fixture(scope='module')
 def photographs(tmp_path_factory):
-    """Wide, high and square, in several colours."""
+    """Wide, high and square, in several colours; 16-bit grey; half transparent."""
     folder = tmp_path_factory.mktemp('photographs')
     generator = torch.Generator().manual_seed(0)
     for index, size in enumerate(((90, 70), (64, 101), (80, 80))):
         small = torch.randint(0, 255, (5, 6, 3), dtype=torch.uint8, generator=generator).numpy()
         Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(folder / f'{index}.png')
+    grey = torch.randint(0, 65535, (70, 80), generator=generator).numpy().astype(np.uint16)
+    Image.fromarray(grey).save(folder / 'grey16.png')
+    transparent = torch.randint(0, 255, (70, 80, 4), dtype=torch.uint8, generator=generator).numpy()
+    Image.fromarray(transparent, 'RGBA').save(folder / 'transparent.png')
     return sorted(folder.iterdir())
 
 
@@ -123,7 +128,7 @@ def test_the_example_gives_the_same_answers_without_torch(crop_mode, photographs
     views = torch.stack([eval_transform_for(model)(load_image(path)) for path in photographs])
     with torch.inference_mode():
         levels = familiarity(model(views)).sort().values.tolist()
-    model.calibration = Calibration(0.5, (levels[0] + levels[1]) / 2, 9)  # one of the three is unknown
+    model.calibration = Calibration(0.5, (levels[0] + levels[1]) / 2, 9)  # one of them is unknown
     export_model(model, tmp_path / 'model.onnx')
     out = subprocess.run(
         [sys.executable, '-c', WITHOUT, str(EXAMPLE.parent), str(tmp_path / 'model.onnx'), *map(str, photographs)],

@@ -106,15 +106,16 @@ def test_damaged_weights_are_found(tmp_path):
 def test_outputs_are_checked_before_the_work(tmp_path):
     check_output(tmp_path / 'new' / 'result.json', 'metrics')
     assert list((tmp_path / 'new').iterdir()) == []
-    write_json(tmp_path / 'result.json', dict(metrics=1))
-    check_output(tmp_path / 'result.json', 'metrics')  # an earlier result may be replaced
-    assert json.loads((tmp_path / 'result.json').read_text()) == dict(metrics=1)
+    write_json(tmp_path / 'result.json', dict(model='x', metrics=1))
+    check_output(tmp_path / 'result.json', 'model', 'metrics')  # an earlier result may be replaced
+    assert json.loads((tmp_path / 'result.json').read_text()) == dict(model='x', metrics=1)
     (tmp_path / 'photo.jpg').write_bytes(b'\xff\xd8 precious')
     write_json(tmp_path / 'config.json', dict(architecture='resnet18'))
     write_json(tmp_path / 'number.json', 3)
-    for name in ('photo.jpg', 'config.json', 'number.json'):
+    write_json(tmp_path / 'package.json', dict(name='x', metrics=dict(bundle=1)))
+    for name in ('photo.jpg', 'config.json', 'number.json', 'package.json'):
         with pytest.raises(UserError, match='is no earlier result, so it is not overwritten'):
-            check_output(tmp_path / name, 'metrics')
+            check_output(tmp_path / name, 'model', 'metrics')
     with pytest.raises(UserError, match='is no file'):
         check_output(tmp_path / 'new', 'metrics')
     with pytest.raises(UserError, match="give its name instead of '-'"):

@@ -96,6 +96,25 @@ def test_improbable_classes_are_left_out_and_the_others_stay(run_folder, photos)
         next(predict(model, [path], min_probability=1.5))
 
 
+def test_numbers_and_paths_that_cannot_be_used(run_folder, photos):
+    model = load_model(str(run_folder))
+    path = next((photos / 'test').rglob('*.jpg'))
+    for options, words in ((dict(batch_size=0), 'batch_size'), (dict(top=0), 'top')):
+        with pytest.raises(UserError, match=words):
+            next(predict(model, [path], **options))
+    for single in (path, str(path)):
+        with pytest.raises(UserError, match='is one path, and predict takes several'):
+            next(predict(model, single))
+
+
+def test_a_model_that_takes_no_photographs_or_has_no_classes(photos):
+    path = next((photos / 'test').rglob('*.jpg'))
+    for options, words in ((dict(in_chans=1, num_classes=3), 'created with in_chans=1, and photographs have 3'),
+                           (dict(num_classes=0), 'has no classes')):
+        with pytest.raises(UserError, match=words):
+            next(predict(timm.create_model('wsdan', backbone='test_resnet', **options).eval(), [path]))
+
+
 def test_another_input_size(run_folder, photos):
     model = load_model(str(run_folder))
     path = next((photos / 'test').rglob('*.jpg'))

@@ -51,6 +51,12 @@ def _reset(model, num_classes):
     return model
 
 
+def test_a_new_classifier_of_as_many_classes_has_no_names():
+    model = _reset(timm.create_model(NAMED, pretrained=True), 81)
+    for key in ('label_names', 'tag', 'license', 'description'):
+        assert not model.pretrained_cfg.get(key), key
+
+
 def test_a_trained_head_keeps_its_names(tmp_path):
     model = timm.create_model(NAMED, pretrained=True)
     assert len(model.pretrained_cfg['label_names']) == 81

@@ -152,7 +152,7 @@ def free_names(paths: Sequence[Path], folder: Path, ending: str) -> list[Path]:
     names = []
     for path in paths:
         # file systems allow names of 255 bytes
-        stem, number = path.stem.encode('utf-8', 'surrogateescape')[:200].decode('utf-8', 'ignore'), 1
+        stem, number = path.stem.encode('utf-8', 'surrogateescape')[:200].decode('utf-8', 'ignore') or 'photograph', 1
         name = f'{stem}{ending}'
         while name.casefold() in taken:
             number += 1

@@ -62,7 +62,8 @@ class ImageFolder(ImageDataset):
         if splits and not others and self.split in splits:
             return splits  # enough to measure on
         if splits and not others:
-            raise UserError(f"the folder '{self.root / 'train'}' is missing: training images belong into train/CLASS/")
+            there = ' and '.join(f"'{name}'" for name in splits)
+            raise UserError(f"'{self.root}' has no split '{self.split}', only {there}: training images belong into train/CLASS/")
         if odd := [*splits.values(), *(folder for folder in others if _LIKE_A_SPLIT.fullmatch(folder.name))]:
             raise UserError(f"'{odd[0]}' looks like a split among the classes of '{self.root}': put the classes for training into "
                             f"'{self.root / 'train'}', or rename '{odd[0].name}' if it is a class")

@@ -119,6 +119,8 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
             yield image
     except ImageError:
         raise
+    except _UnknownRange as error:
+        raise ImageError(f"the image '{name}' has pixels of {error}, whose range is unknown: save it with 8 or 16 bits") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"the image '{name}' has far more pixels than the {max_pixels:,} allowed") from None
     except UnidentifiedImageError:
@@ -133,16 +135,20 @@ def _decoding(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Imag
         raise ImageError(f"the image '{name}' is damaged or cut off: {error or type(error).__name__}") from error
 
 
+class _UnknownRange(Exception):
+    """Pixels are numbers of which nobody knows what is black and what is white."""
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to RGB.
 
     Raises:
-        ValueError: The brightness range is not known (32-bit integers or floats).
+        _UnknownRange: It is not known which numbers are black and white.
     """
     if image.mode.startswith('I'):  # 'I;16' in either byte order, and 'I', which some readers use for 16 bits
         return _grey16_to_rgb(np.asarray(image))
     if image.mode == 'F':
-        raise ValueError('pixels are 32-bit floats of unknown range, save it with 8 or 16 bits')
+        raise _UnknownRange('32-bit floats')
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         canvas = Image.new('RGBA', image.size, 'white')
         canvas.alpha_composite(image.convert('RGBA'))
@@ -153,7 +159,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _grey16_to_rgb(values: np.ndarray) -> Image.Image:
     """(H, W) integers in [0, 65535] to 8 bits, rounded."""
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError('pixels are 32-bit integers of unknown range, save it with 8 or 16 bits')
+        raise _UnknownRange('32-bit integers')
     # 65535 * 255 + 32767 still fits into 32 bits
     grey = (values.astype(np.uint32) * 255 + 32767) // 65535
     return Image.fromarray(grey.astype(np.uint8)).convert('RGB')

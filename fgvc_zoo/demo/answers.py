@@ -25,8 +25,8 @@ load_once = cache(load_model)
 
 
 def packaged_models() -> list[str]:
-    """Names of the checkpoints in the package, those that are calibrated first."""
-    return [item.name for item in sorted(_packaged(), key=lambda item: item.calibration is None)]
+    """Names of the checkpoints in the package; first that of `fgvc-zoo predict`, then those that are compared."""
+    return [item.name for item in sorted(_packaged(), key=lambda item: item.tag == _COMPARED)]
 
 
 def compared_models() -> list[Checkpoint]:

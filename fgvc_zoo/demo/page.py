@@ -21,8 +21,7 @@ _INTRODUCTION = '''# Which apple, which warbler?
 Give a photograph. The answer shows the most probable classes, and where the model looked.'''
 _COMPARISON = '''## Five methods
 
-Five methods, trained on the same photographs of 200 bird species, answer your photograph. They know birds only, and name a bird for
-anything else too.'''
+Five methods, trained on the same photographs of 200 bird species, answer your photograph. They know birds only.'''
 _LIMITS = f'''At most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} million pixels. Photographs are deleted after an hour.'''
 _WAITING = 20  # requests that may wait; a further one is refused
 _DELETE = (600, 3600)  # every 600 s, files older than 3600 s

@@ -58,10 +58,13 @@ def render_comparison(photo: str | Path | None) -> str:
         except UserError as error:
             return _problem(error)
         panels = panels_html(sheet_of(prediction, model.pretrained_cfg).panels[:2])  # the photograph with boxes, the attention
-        cards.append(f'<article><h3>{method_label(item)}</h3>{_classes(prediction, _TOP_COMPARED)}{panels}</article>')
+        note = f'<p class="unknown">{UNKNOWN}</p>' if prediction.unknown else ''
+        cards.append(f'<article><h3>{method_label(item)}</h3>{note}{_classes(prediction, _TOP_COMPARED)}{panels}</article>')
     accuracies = ((method_label(item), item.metrics['top1'] / 100) for item in compared_models())
+    others = [method_label(item) for item in compared_models() if item.calibration is None]
+    low = f" The probabilities of {', '.join(others)} are too low, since they are not calibrated." if others else ''
     cards.append(f'<article><h3>How often each is right</h3>{_bars(accuracies)}<p class="about">Top-1 accuracy on the test photographs '
-                 'of birds, which none of them was trained on.</p></article>')
+                 f'of birds, which none of them was trained on.{low}</p></article>')
     return f'<div class="methods">{"".join(cards)}</div>'
 
 

@@ -21,6 +21,7 @@ _MARGIN = 20
 _GAP = 16
 _TITLE, _TEXT, _SMALL = 22, 16, 14  # font sizes in pixels
 _SINGLE = 260  # side of the only panel of a model without an explanation; the classes are beside it
+_EXAMPLES_A_ROW = 8  # at most
 _BAR = 7  # height of the bar of a probability
 _TALLEST = 20_000  # of a picture; Pillow needs the height before anything is drawn
 
@@ -78,8 +79,9 @@ def draw_prediction(
         top = page.columns([panel.title for panel in sheet.panels], page.title, _MARGIN, top)
         top = page.columns(sheet.panels, page.panel, _MARGIN, top) + _GAP
         top = page.columns(sheet.looks, page.look, _MARGIN, top)
-    if sheet.examples:
-        top = page.columns(sheet.examples, page.example, _MARGIN, top + _GAP)
+    for begin in range(0, len(sheet.examples), _EXAMPLES_A_ROW):
+        row = sheet.examples[begin:begin + _EXAMPLES_A_ROW]
+        top = page.columns(row, page.example, _MARGIN, top + _GAP, min(len(sheet.examples), _EXAMPLES_A_ROW))
     return page.canvas.crop((0, 0, WIDTH, top + _MARGIN))
 
 
@@ -101,9 +103,11 @@ class _Page:
         self.canvas = Image.new('RGB', (WIDTH, _TALLEST), theme.paper)
         self.draw = ImageDraw.Draw(self.canvas)
 
-    def columns(self, items: Sequence[Item], draw: Callable[[Item, int, int, int], int], left: int, top: int) -> int:
-        """Draw items side by side in columns of one width."""
-        width = (WIDTH - _MARGIN - left - _GAP * (len(items) - 1)) // len(items)
+    def columns(
+            self, items: Sequence[Item], draw: Callable[[Item, int, int, int], int], left: int, top: int, count: int | None = None) -> int:
+        """Draw items side by side in columns of one width, `count` of which fill the row: as many as there are items if it is None."""
+        count = count or len(items)
+        width = (WIDTH - _MARGIN - left - _GAP * (count - 1)) // count
         return max(draw(item, left + index * (width + _GAP), top, width) for index, item in enumerate(items))
 
     def text(self, left: int, top: int, width: int, text: str, size: int, color: Color | None = None) -> int:

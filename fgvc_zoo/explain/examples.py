@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from PIL import Image
@@ -10,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import ImageDataset, match_classes
+from fgvc_zoo.data import ImageDataset, ImageError, match_classes
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.prediction import Prediction
 
@@ -63,37 +66,39 @@ class Examples:
     def of(self, prediction: Prediction) -> list[Example]:
         """An example of each of the most probable classes, another file than the photograph itself.
 
-        It is the first one of the data set. Of the second class, a model with `contrast` gets the most similar of up to 32 photographs.
-
-        Raises:
-            UserError: A photograph cannot be read.
+        It is the first one of the data set that can be read. Of the second class, a model with `contrast` gets the most similar of up to
+        32 photographs.
         """
         examples = [self._first(name, prediction) for name in prediction.names]
         if len(examples) > 1 and prediction.view is not None and hasattr(self.model, 'contrast'):
             examples[1] = self._most_similar(prediction, prediction.view)
         return examples
 
-    def _others(self, name: str, prediction: Prediction) -> list[int]:
+    def _others(self, name: str, prediction: Prediction) -> Iterator[Image.Image]:
+        """Photographs of a class, other files than the photograph itself; those that cannot be read are passed over."""
         own = prediction.path.resolve()
-        return [index for index in self._places.get(name, []) if self.dataset.paths[index].resolve() != own]
+        for index in self._places.get(name, []):
+            if self.dataset.paths[index].resolve() != own:
+                with suppress(ImageError):
+                    yield self.dataset.load(index)
 
     def _first(self, name: str, prediction: Prediction) -> Example:
-        places = self._others(name, prediction)
-        return Example(name, _square(self.dataset.load(places[0])) if places else None)
+        picture = next(self._others(name, prediction), None)
+        return Example(name, _square(picture) if picture else None)
 
     @torch.inference_mode()
     def _most_similar(self, prediction: Prediction, view: Tensor) -> Example:
         """The photograph of the second class whose embedding has the smallest angle to that of the photograph."""
         first, second = prediction.names[:2]
-        places = self._others(second, prediction)[:_CANDIDATES]
-        if not places:
+        pictures = list(islice(self._others(second, prediction), _CANDIDATES))
+        if not pictures:
             return Example(second, None)
-        views = torch.stack([self.transform(self.dataset.load(index)) for index in places]).to(view.device)
+        views = torch.stack([self.transform(picture) for picture in pictures]).to(view.device)
         embedded = torch.cat([self._embedded(part) for part in views.split(8)])
         nearest = int(F.cosine_similarity(embedded, self._embedded(view)).argmax())
         classes = [torch.tensor([self.names.index(name)], device=view.device) for name in (first, second)]
         contrast = self.model.contrast(views[nearest, None], *classes)
-        return Example(second, _square(self.dataset.load(places[nearest])), views[nearest, None], contrast)
+        return Example(second, _square(pictures[nearest]), views[nearest, None], contrast)
 
     def _embedded(self, views: Tensor) -> Tensor:
         return self.model.forward_head(self.model.forward_features(views), pre_logits=True)

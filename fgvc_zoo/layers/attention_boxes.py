@@ -101,7 +101,7 @@ def object_box(
     level = threshold * mean.flatten(1).amax(1)
     strong = (mean >= level[:, None, None]) & (level > 0)[:, None, None]
     # keep one more cell around the region, because bilinear enlarging spreads it by one; cells elsewhere may be just below the level
-    around = F.max_pool2d(largest_component(strong).float(), 3, 1, 1) > 0
+    around = F.max_pool2d(largest_component(strong)[:, None].float(), 3, 1, 1)[:, 0] > 0
     kept = torch.where(around, mean, torch.zeros_like(mean))
     # the largest region need not hold the map's maximum, so the level is passed as a fraction of the region's own maximum
     peak = kept.flatten(1).amax(1)

@@ -23,7 +23,7 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
 
 
 def balanced_weights(targets: Sequence[int], num_classes: int) -> Tensor:
-    """Weights that let every class count the same: N / (K * number of its images); their mean over the images is 1.
+    """Weights that let every class count the same: N / (classes that have images * number of its images). Their mean over the images is 1.
 
     Args:
         targets: Class of each of the N images, in [0, K).

@@ -63,7 +63,7 @@ class Passes(NamedTuple):
 
     Attributes:
         combined: What `forward` returns in eval mode: logits or log probabilities (B, num_classes).
-        parts: Further predictions by name, logits or log probabilities (B, num_classes).
+        parts: Further predictions by name, logits or log probabilities (B, num_classes); empty for a single forward pass.
         boxes: The attended object (B, 4), xyxy in unit coordinates; None for a method without one.
     """
 
@@ -208,12 +208,12 @@ class FineGrainedModel(nn.Module):
 
     @torch.jit.ignore
     def forget_trained_head(self) -> None:
-        """Drop from `pretrained_cfg` what belongs to a trained classifier, if the model's own has another number of classes.
+        """Drop from `pretrained_cfg` what belongs to a trained classifier, which the model no longer has.
 
         These are the names of the classes, and the tag, licence and description of the weights.
         """
         cfg = getattr(self, 'pretrained_cfg', {})
-        if cfg.get('label_names') and len(cfg['label_names']) != self.num_classes:
+        if cfg.get('label_names'):
             for key in TRAINED_HEAD:
                 cfg.pop(key, None)
             cfg['num_classes'] = self.num_classes

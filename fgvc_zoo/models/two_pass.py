@@ -133,7 +133,10 @@ class TwoPassModel(FineGrainedModel):
 
     @torch.jit.ignore
     def forward_passes(self, x: Tensor) -> Passes:
-        """Both passes of the inference, apart ('raw', 'refined') and together, whatever `refine` says."""
+        """Both passes of the inference, apart ('raw', 'refined') and together; without `refine`, the only one and the object's box."""
+        if not self.refine:
+            raw = self.forward_parts(self.view(x))
+            return Passes(raw.logits, {}, self.object_box(raw.attention, x.shape[2], x.shape[3]))
         raw, refined, boxes = self.two_passes(x)
         return Passes(mean_prediction([raw.logits, refined]), dict(raw=raw.logits, refined=refined), boxes)
 

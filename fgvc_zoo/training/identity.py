@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -17,12 +16,12 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import sha256
 from fgvc_zoo.data import ImageDataset
 from fgvc_zoo.loading import is_trained, trained_weights
-from fgvc_zoo.run_record import RUN_RECORD
+from fgvc_zoo.run_record import RUN_RECORD, fingerprint
 from fgvc_zoo.training.checkpoint import CHECKPOINT, PREVIOUS
 from fgvc_zoo.training.config import TrainConfig
 
 HARMLESS = ('images', 'data', 'amp')  # a run may go on with others, if its user says so
-_OWN_FILES = ('config.json', 'model.safetensors', 'history.csv', 'curves.png')
+_OWN_FILES = ('config.json', 'model.safetensors', 'history.csv', 'curves.png', 'result.json')
 
 
 def identity(config: TrainConfig, dataset: ImageDataset, processes: int) -> dict[str, Any]:
@@ -42,15 +41,6 @@ def identity(config: TrainConfig, dataset: ImageDataset, processes: int) -> dict
         classes=dataset.class_names, images=len(dataset), data=fingerprint(dataset))
     plain: dict[str, Any] = json.loads(json.dumps(values))  # tuples become lists, as in the checkpoint
     return plain
-
-
-def fingerprint(dataset: ImageDataset) -> str:
-    """A checksum of the images' names, classes and sizes in bytes; the place of the folder does not count."""
-    digest = hashlib.sha256()
-    for key, path, target in sorted(zip(dataset.keys, dataset.paths, dataset.targets, strict=True)):
-        size = os.stat(path).st_size if path.exists() else -1
-        digest.update(os.fsencode(f'{key}\n{target} {size}\n'))
-    return digest.hexdigest()
 
 
 def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path, accept_changes: bool) -> None:

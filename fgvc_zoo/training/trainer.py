@@ -26,7 +26,7 @@ from torch import Tensor
 from fgvc_zoo._device import peak_memory
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
-from fgvc_zoo.calibration import fit_calibration
+from fgvc_zoo.calibration import TOO_FEW, fit_calibration
 from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, ImageFolder, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import method_and_backbone, parts_of, summarize
@@ -321,6 +321,8 @@ class Run(RunState):
             return {}
         if (self.config.train_split, split) == TUNING_SPLITS:  # not with a test split, which would no longer be one
             self.model.calibration = fit_calibration(answers.scores['combined'], answers.targets)
+            if not self.model.calibration.threshold:
+                warnings.warn(TOO_FEW, stacklevel=1)
         metrics = summarize(answers, dataset, self.model.pretrained_cfg)
         parts = {f'{split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'}
         return {f'{split}_top1': metrics['top1'], **parts}

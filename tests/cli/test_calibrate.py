@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from fgvc_zoo.calibration import Calibration, calibration_of
+from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import load_model
+from fgvc_zoo.run_record import fingerprint
 from fgvc_zoo.saving import save_model, write_calibration
 from fgvc_zoo_cli import evaluate
 
@@ -46,10 +48,31 @@ def test_photographs_of_the_training_are_refused(call, own, photos, trained_on, 
     assert (calibration_of(load_model(str(own))) == Calibration()) == refused
 
 
-def test_a_test_split_stays_one(call, own, photos):
-    status, _, err = call('calibrate', own, '--data', f'folder:{photos}', '--split', 'test', '--workers', 0)
-    assert status == 2 and 'a test split that calibrates is none any more' in err
-    assert calibration_of(load_model(str(own))) == Calibration()
+def test_a_test_split_stays_one(call, own, photos, tmp_path):
+    validation = shutil.copytree(photos, tmp_path / 'photos')
+    (validation / 'test').rename(validation / 'val')  # both names give the same photographs
+    for data, split in ((photos, 'test'), (validation, 'test'), (validation, 'val')):
+        status, _, err = call('calibrate', own, '--data', f'folder:{data}', '--split', split, '--workers', 0)
+        assert status == 2 and 'test photographs cannot calibrate a model' in err
+        assert calibration_of(load_model(str(own))) == Calibration()
+
+
+def test_what_is_unknown_or_missing_is_said(call, own, photos):
+    with pytest.warns(UserWarning, match='nothing says which photographs'), pytest.warns(UserWarning, match='too few for a threshold'):
+        assert call('calibrate', own, '--data', f'folder:{photos}', '--split', 'train', '--workers', 0)[0] == 0
+
+
+def test_other_photographs_of_the_same_classes_are_not_those_of_the_training(call, own, photos, tmp_path):
+    """In a split of the same name, under the same names of files."""
+    trained = open_dataset(f'folder:{photos}', 'train')
+    record = dict(config=dict(train_split='train', data=f'folder:{photos}'), fingerprint=fingerprint(trained))
+    (own / 'run.json').write_text(json.dumps(record))
+    moved, fresh = (shutil.copytree(photos, tmp_path / name) for name in ('moved', 'fresh'))
+    for path in (fresh / 'train').rglob('*.jpg'):
+        path.write_bytes(path.read_bytes() + b'\0')
+    for data, status in ((photos, 2), (moved, 2), (fresh, 0)):
+        found, _, err = call('calibrate', own, '--data', f'folder:{data}', '--split', 'train', '--workers', 0)
+        assert found == status and ('was trained on' in err) == (status == 2), data
 
 
 def test_photographs_of_other_data_are_not_those_of_the_training(call, own, photos, tmp_path):

@@ -86,7 +86,7 @@ def test_data_without_any_known_class_are_refused(measured, photos, tmp_path):
 
 def test_a_folder_with_a_test_split_alone_cannot_be_trained_on(measured, photos, tmp_path):
     status, _, err = measured(copied(photos, tmp_path / 'own', {}), split='train')
-    assert status == 2 and "is missing: training images belong into train/CLASS/" in err.splitlines()[-1]
+    assert status == 2 and "only 'test': training images belong into train/CLASS/" in err.splitlines()[-1]
 
 
 def test_the_folder_that_one_is_in_has_a_name(call, run_folder, photos, tmp_path, monkeypatch):

@@ -100,7 +100,8 @@ def test_what_may_be_replaced(tmp_path):
         check_rows(path, format)
         path.write_text('')
         check_rows(path, format)
-        for content in (b'a,b\n', b'\xff\xd8\xff', b'[1, 2]\n', b'3\n', b'{"top1": 3}\n'):
+        for content in (b'a,b\n', b'\xff\xd8\xff', b'[1, 2]\n', b'3\n', b'{"top1": 3}\n', b'"a path"\n',
+                        b'{"path": "a.jpg", "label": "kiwi"}\n', b'{"path": "a.jpg", "predictions": [], "label": "kiwi"}\n'):
             path.write_bytes(content)
             with pytest.raises(UserError, match='is not overwritten'):
                 Output(path, format)

@@ -146,7 +146,7 @@ def test_folder_leaves_out_what_is_hidden_or_no_image(folder: Callable[..., Path
 
 
 @pytest.mark.parametrize(('contents', 'split', 'says'), [
-    (dict(test=dict(cat=1)), 'train', r"train' is missing"),
+    (dict(test=dict(cat=1)), 'train', r"has no split 'train', only"),
     (dict(train=dict(cat=2), test=dict(owl=1)), 'test', "'owl'.*every class needs training images"),
     (dict(train=dict(cat=2, dog=0)), 'train', "no training image of 'dog'"),
     (dict(train=dict(cat=2), test=dict(cat=0)), 'test', "'test' of .* has no images"),

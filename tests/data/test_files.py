@@ -81,6 +81,8 @@ def test_free_names(tmp_path: Path) -> None:
     assert names[:6] == ['a.explained.png', 'a_2.explained.png', 'a_2_2.explained.png', 'p.explained.png', 'A_3.explained.png',
                          'gala_2.explained.png']
     assert len(os.fsencode(names[6])) < 256
+    nameless, = free_names([Path(os.fsdecode(b'\xff\xfe.jpg'))], tmp_path, '.explained.png')
+    assert nameless.name == 'photograph.explained.png'  # a name that begins with a dot would hide it
     assert free_names(paths[:1], tmp_path / 'new', '.png') == [tmp_path / 'new' / 'a.png']
 
 

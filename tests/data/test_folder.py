@@ -24,7 +24,7 @@ def test_usual_names_of_splits(folder: Callable[..., Path], train: str, other: s
 
 @pytest.mark.parametrize(('contents', 'says'), [
     (dict(gala=2, kiwi=2, test=2), "'.*test' looks like a split among the classes"),
-    (dict(Test=dict(cat=1), Val=dict(cat=1)), "train' is missing"),
+    (dict(Test=dict(cat=1), Val=dict(cat=1)), "has no split 'train', only"),
     (dict(train=dict(cat=2), Training=dict(cat=2)), 'are both a train split'),
     (dict(train_images=dict(cat=2), kiwi=2), "'.*train_images' looks like a split among the classes"),
     (dict(Val2017=2, kiwi=2), "'.*Val2017' looks like a split among the classes"),

@@ -13,6 +13,7 @@ from PIL import Image
 pytest.importorskip('gradio', reason="needs Gradio: pip install 'fgvc-zoo[demo]'")
 
 from fgvc_zoo._errors import UserError
+from fgvc_zoo.calibration import Calibration
 from fgvc_zoo.demo import answers, build_demo
 from fgvc_zoo.demo.rendering import NO_PHOTO, UNKNOWN, render_answer, render_comparison
 
@@ -34,11 +35,13 @@ def test_answer():
     assert 'Top-1 accuracy on the test photographs: 91.4\N{NO-BREAK SPACE}%' in text_of(page) and 'not calibrated' not in page
 
 
-def test_unknown():
+def test_unknown(monkeypatch):
     """A cat is no grocery; a model that is not calibrated cannot tell."""
     assert f'<h2>{UNKNOWN}</h2>' in render_answer(GROCERIES, EXAMPLES / 'cat.jpg')
-    page = render_answer('apinet_tf_efficientnet_lite0.cub200', EXAMPLES / 'cat.jpg')
-    assert UNKNOWN not in page and 'not calibrated' in page and 'non-commercial' in page
+    assert 'non-commercial' in render_answer('apinet_tf_efficientnet_lite0.cub200', EXAMPLES / 'cat.jpg')
+    monkeypatch.setattr(answers.load_once(GROCERIES), 'calibration', None)
+    page = render_answer(GROCERIES, EXAMPLES / 'cat.jpg')
+    assert UNKNOWN not in page and 'not calibrated' in page
 
 
 def test_all_methods():
@@ -50,6 +53,18 @@ def test_all_methods():
     assert [re.findall('class="name">([^<]+)', card)[0] for card in cards[:5]] == 5 * ['Red winged Blackbird']
     assert len({re.sub('<img[^>]*>', '', card) for card in cards}) == 6  # each answers for itself
     assert '85.3 %' in cards[5]
+
+
+def test_each_method_says_whether_it_is_something_else(monkeypatch):
+    compared = answers.compared_models()
+    sure = compared[1].name  # is told to take everything for a bird, and all others nothing
+    for item in compared:
+        monkeypatch.setattr(answers.load_once(item.name), 'calibration', Calibration(1.0, float(item.name != sure), 9))
+    cards = render_comparison(EXAMPLES / 'cat.jpg').split('<article>')[1:]
+    assert [UNKNOWN in card for card in cards] == [item.name != sure for item in compared] + [False]
+    for item in compared:
+        named = answers.method_label(item) in cards[5].partition('The probabilities of')[2]
+        assert named == (item.calibration is None)
 
 
 def test_no_photograph():

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fgvc_zoo import UserError
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.explain import Examples, sheet_of
-from fgvc_zoo.explain.examples import _square
+from fgvc_zoo.explain import Examples, draw_prediction, sheet_of
+from fgvc_zoo.explain.examples import Example, _square
 from fgvc_zoo.loading import eval_transform_for
 from fgvc_zoo.prediction import predict
 
@@ -71,6 +71,30 @@ def test_classes_are_found_by_name_in_any_order_and_may_be_missing(model, photos
     shown = {example.name: example.picture for example in
              Examples(model, open_dataset(f'folder:{tmp_path}', 'train')).of(answer_of(model, photos / 'test' / 'kiwi' / '0.jpg'))}
     assert shown['kiwi'] is None and shown['gala'] is not None and shown['leek'] is not None
+
+
+@pytest.mark.parametrize('damaged', [1, 3])
+def test_photographs_that_cannot_be_read_are_passed_over(model, photos, tmp_path, damaged):
+    """Of the most probable class, and of its rival, which has a search of its own. Three is all of them."""
+    shutil.copytree(photos / 'train', tmp_path / 'train')
+    dataset = open_dataset(f'folder:{tmp_path}', 'train')
+    answer = answer_of(model, photos / 'test' / 'kiwi' / '0.jpg')
+    for name in NAMES:
+        for path in sorted((tmp_path / 'train' / name).iterdir())[:damaged]:
+            path.write_bytes(path.read_bytes()[:300])
+    for example in Examples(model, dataset).of(answer):
+        assert (example.picture is None) == (damaged == 3)
+
+
+def test_many_examples_are_drawn_in_rows(model, photos):
+    """In columns as wide as those of a full row."""
+    model.reset_classifier(90)
+    model.pretrained_cfg.update(label_names=None)
+    answer = answer_of(model, photos / 'test' / 'kiwi' / '0.jpg', top=90)
+    picture = Image.new('RGB', (320, 320), 'red')
+    heights = {count: draw_prediction(answer, model.pretrained_cfg, [Example('a', picture)] * count).height for count in (8, 9, 16, 90)}
+    row = heights[9] - heights[8]
+    assert heights[16] == heights[9] and heights[90] - heights[8] == 11 * row and row > 100
 
 
 def test_data_of_other_classes_are_named(model, photos, tmp_path):

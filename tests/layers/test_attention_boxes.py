@@ -146,6 +146,11 @@ def test_object_box_without_options_has_the_threshold_and_the_margin_of_inferenc
     assert (expected > 0).all() and (expected < 1).all()
 
 
+@pytest.mark.parametrize('connected', [False, True])
+def test_no_images_have_no_boxes(connected):
+    assert object_box(torch.zeros(0, 5, 4, 6), 12, 30, connected=connected).shape == (0, 4)
+
+
 def test_whole_box_is_the_identity():
     images = torch.randn(2, 3, 7, 9)
     torch.testing.assert_close(crop_boxes(images, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2), 7, 9), images, rtol=0, atol=1e-5)

@@ -52,6 +52,10 @@ def test_a_sharp_second_pass_cuts_the_object_from_the_large_image(method):
     torch.testing.assert_close(model.explain(images).maps, explanation.maps)
     model.refine = False
     torch.testing.assert_close(model(images), passes.parts['raw'])
+    single = model.forward_passes(images)
+    torch.testing.assert_close(single.combined, passes.parts['raw'])
+    torch.testing.assert_close(single.boxes, passes.boxes)
+    assert not single.parts
     logits, explanation = model.forward_explained(images)
     torch.testing.assert_close(logits, passes.parts['raw'])
     assert not explanation.looks
