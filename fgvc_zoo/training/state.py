@@ -91,6 +91,9 @@ class RunState:
         self.config = config = replace(config, recipe=recipe)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))
                              if config.eval_split else None)
+        if self.eval_dataset is not None and self.eval_dataset.class_names != self.class_names:
+            raise UserError(f"the splits '{config.train_split}' and '{config.eval_split}' of '{self.dataset.root}' have other classes, so "
+                            'the one cannot be measured with the other')
         side = cfg['input_size'][-1]
         # Random crops are cut from what is decoded, so it is larger than the input. It has one size whether it is kept in memory or not:
         # whether it fits may change until a run goes on.

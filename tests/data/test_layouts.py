@@ -338,18 +338,37 @@ def test_parquet_without_class_names(tmp_path: Path) -> None:
     photo = str(tmp_path / 'data' / 'photos' / 'a.png')
     file = tmp_path / 'data' / 'data' / 'test-00000-of-00001.parquet'
 
-    def save(**columns: list) -> None:
+    def save(train: list | None = None, **columns: list) -> None:
         kinds = dict(image=datasets.Image(), label=datasets.Value('string'), other=datasets.Value('string'))
         table = datasets.Dataset.from_dict(columns, features=datasets.Features({name: kinds[name] for name in columns}))
         table.to_parquet(file)
-        (tmp_path / 'data' / 'data' / 'train-00000-of-00001.parquet').write_bytes(file.read_bytes())
+        labels = dict(columns, image=[photo] * len(train), label=train) if train else columns
+        table = datasets.Dataset.from_dict(labels, features=table.features)
+        table.to_parquet(tmp_path / 'data' / 'data' / 'train-00000-of-00001.parquet')
 
     save(image=[photo] * 3, label=['plum', 'kiwi', 'plum'])
     dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
     assert dataset.class_names == ['kiwi', 'plum'] and dataset.targets == [1, 0, 1]
+    save(image=[photo] * 2, label=['plum', 'plum'], train=['plum', 'kiwi', 'apple'])  # classes without test images keep their places
+    dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
+    assert dataset.class_names == ['apple', 'kiwi', 'plum'] and dataset.targets == [2, 2]
+    save(image=[photo] * 2, label=['plum', 'pear'], train=['plum', 'kiwi', 'apple'])
+    with pytest.raises(UserError, match="has the class 'pear', which the training split has not"):
+        open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
+    save(image=[photo] * 2, label=['plum', None], train=['plum', 'kiwi', 'apple'])
+    with pytest.raises(UserError, match='row 1 .* has no label'):
+        open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
     save(image=[photo], other=['plum'])
     with pytest.raises(UserError, match='one column of images and one of classes'):
         open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
+
+
+def test_a_validation_split_is_the_test_split_where_there_is_none(tmp_path: Path) -> None:
+    hfds(tmp_path)
+    (tmp_path / 'data' / 'test-00000-of-00001.parquet').rename(tmp_path / 'data' / 'validation-00000-of-00001.parquet')
+    val, test = (open_dataset(f'hfds:{tmp_path}', split) for split in ('val', 'test'))
+    assert val.shared(test) == len(val) == 3
+    assert val.shared(open_dataset(f'hfds:{tmp_path}', 'train')) == 0
 
 
 def test_an_unlabelled_row_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from fgvc_zoo.evaluation import collect_answers
 from fgvc_zoo.loading import architecture_of, eval_transform_for, is_trained, load_model, trained_weights
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.run_record import read_run_record
-from fgvc_zoo.training import TrainConfig, train, trainer
+from fgvc_zoo.training import TrainConfig, state, train, trainer
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo_cli import app
 
@@ -232,6 +232,19 @@ def test_photographs_that_are_trained_on_choose_no_epoch_and_are_named_where_the
         train(config(photos, tmp_path / 'run', eval_split='holdout', keep_best=True))
     with pytest.warns(UserWarning, match=words):
         train(config(photos, tmp_path / 'other', epochs=1, eval_split='holdout'))
+
+
+def test_a_split_with_other_classes_is_not_measured(photos, tmp_path, monkeypatch):
+    """Of data whose splits have their own lists of classes; the same number would mean another class."""
+    def other_classes(spec, split, **options):
+        dataset = open_dataset(spec, split, **options)
+        if split == 'holdout':
+            dataset.class_names = dataset.class_names[::-1]
+        return dataset
+
+    monkeypatch.setattr(state, 'open_dataset', other_classes)
+    with pytest.raises(UserError, match="the splits 'fit' and 'holdout' .* have other classes"):
+        train(config(photos, tmp_path / 'run', epochs=1, train_split='fit', eval_split='holdout'))
 
 
 def test_photographs_of_the_same_name_in_another_split_are_others(photos, tmp_path, recwarn):

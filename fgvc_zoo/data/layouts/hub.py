@@ -15,8 +15,9 @@ from fgvc_zoo.data.info import DataInfo
 class HubDataset(ImageDataset):
     """A repository of images on the Hugging Face Hub, or a folder with its parquet files, read by the library `datasets`.
 
-    One column holds images and one class labels (a ClassLabel, or words). Splits: 'train', 'test' (or else the validation split), 'val'
-    where there is one, 'fit' and 'holdout'. A split's images have its row numbers as names.
+    One column holds images and one class labels (a ClassLabel, or words, of which those of the training split are the classes). Splits:
+    'train', 'test' (or else the validation split), 'val' where there is one, 'fit' and 'holdout'. A split's images have its row numbers as
+    names.
 
     Args:
         root: 'ORG/NAME' on the Hub, or a folder of files such as `data/train-00000-of-00001.parquet`.
@@ -78,16 +79,20 @@ class HubDataset(ImageDataset):
                             f"{labels or 'none'} (its columns are {', '.join(table.features)})")
         self._images = table.cast_column(images[0], datasets.Image(decode=False))
         self._column = images[0]
-        kind, values = table.features[labels[0]], table[labels[0]]
+        kind, values = table.features[labels[0]], list(table[labels[0]])
         if isinstance(kind, datasets.ClassLabel):
-            class_names, targets = [name.replace('_', ' ') for name in kind.names], list(values)
+            class_names, targets = [name.replace('_', ' ') for name in kind.names], values
         else:
-            class_names = sorted({str(value) for value in values})
+            words = self._splits.get('train', table)[labels[0]]  # the other splits may lack some, and count alike
+            class_names = sorted({str(word) for word in words if word is not None})
             place = {name: index for index, name in enumerate(class_names)}
-            targets = [place[str(value)] for value in values]
+            if unknown := [value for value in values if value is not None and str(value) not in place]:
+                raise UserError(f"the split '{split}' of '{self.root}' has the class '{unknown[0]}', which the training split has not")
+            targets = [None if value is None else place[str(value)] for value in values]
         if missing := [row for row, target in enumerate(targets) if target is None or target < 0]:
             raise UserError(f"row {missing[0]} of the split '{split}' of '{self.root}' has no label")
-        keys = [f'{split}/{row:07d}' for row in range(len(targets))]
+        name = 'val' if table is self._splits.get('val') else split  # 'test' may be another name of the same images
+        keys = [f'{name}/{row:07d}' for row in range(len(targets))]
         return class_names, [Sample(key, Path(key), target) for key, target in zip(keys, targets, strict=True)]
 
     def file(self, index: int) -> Path | BinaryIO:
