@@ -32,9 +32,9 @@ def prepare(image, facts):
 
 
 def familiarity(logits):
-    """The sum of the highest probabilities before the temperature: of a tenth of the classes, one to five."""
+    """The sum of the highest probabilities before the temperature: of a tenth of the classes, one to ten."""
     weights = np.sort(np.exp(logits - logits.max()))[::-1]
-    return weights[:max(1, min(5, len(weights) // 10))].sum() / weights.sum()
+    return weights[:max(1, min(10, len(weights) // 10))].sum() / weights.sum()
 
 
 def main(model, *photos):

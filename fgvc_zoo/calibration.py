@@ -62,10 +62,10 @@ class Calibration:
 def familiarity(logits: Tensor) -> Tensor:
     """How much a photograph looks like one of the classes: logits or log probabilities (N, K) -> (N,) float32, in (0, 1].
 
-    It is the sum of the highest probabilities, before any temperature: of a tenth of the classes, one to five of them. A photograph
+    It is the sum of the highest probabilities, before any temperature: of a tenth of the classes, one to ten of them. A photograph
     of one of two similar classes may have a low highest probability, as a photograph of something else has, but the sum is high.
     """
-    count = max(1, min(5, logits.shape[1] // 10))
+    count = max(1, min(10, logits.shape[1] // 10))
     return logits.float().softmax(1).topk(count, dim=1).values.sum(1)
 
 

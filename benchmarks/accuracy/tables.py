@@ -128,6 +128,17 @@ def calibration_table() -> str:
     return '\n'.join(lines)
 
 
+def scores_table() -> str:
+    """One row a score and model: how well it tells photographs of the model's classes from others."""
+    lines = ['| model | score | area under the curve | strangers found, 99 % kept | 95 % kept |', '|---|---|---|---|---|']
+    for path in sorted((RESULTS / 'checks').glob('strangers_*.json')):
+        record = json.loads(path.read_text(encoding='utf-8'))
+        for name, row in record['results'].items():
+            lines.append(f"| {record['model']}, {record['data']} | {name} | {row['roc_area']:.1f} % | {row['caught_at_99']:.1f} % "
+                         f"| {row['caught_at_95']:.1f} % |")
+    return '\n'.join(lines)
+
+
 def exports_table() -> str:
     """One row a registered model: the largest difference of a logit and the file's size, by format, or why there is no file."""
     record = json.loads((RESULTS / 'checks' / 'exports.json').read_text(encoding='utf-8'))
@@ -161,7 +172,8 @@ TABLES = dict(
     small=lambda: accuracy_table(load_results(RESULTS / 'small')),
     seeds=lambda: seed_table(load_results(RESULTS / 'small') + load_results(RESULTS / 'small' / 'seeds')),
     models=model_table, weights=weights_table, checkpoints=checkpoint_table, data=data_table, folders=folders,
-    parity=parity_table, operations=operations_table, calibration=calibration_table, exports=exports_table, faithfulness=faithfulness_table,
+    parity=parity_table, operations=operations_table, calibration=calibration_table, scores=scores_table,
+    exports=exports_table, faithfulness=faithfulness_table,
     choice=lambda: choice_table(results_of('cub200')), **{f'method {name}': partial(method_table, name) for name in METHODS})
 FILES = (ROOT / 'README.md', ROOT / 'benchmarks' / 'README.md', ROOT / 'hub' / 'README.md', *sorted((ROOT / 'docs').rglob('*.md')))
 

@@ -29,7 +29,11 @@ def test_the_area_counts_pairs():
 
 def test_strangers_below_the_threshold_are_counted():
     known = torch.arange(100).float()  # five of them are below 5
-    assert strangers.caught(known, torch.tensor([0.0, 4.9, 5.0, 60.0])) == 50
+    others = torch.tensor([0.0, 4.9, 5.0, 60.0])
+    assert strangers.caught(known, others, 95) == 50
+    assert strangers.caught(known, others, 99) == 25
+    assert strangers.measure(known, others) == dict(
+        roc_area=round(strangers.roc_area(known, others), 2), caught_at_99=25, caught_at_95=50)
 
 
 def test_scores_are_higher_for_a_sure_answer():
