@@ -18,7 +18,7 @@ from fgvc_zoo._errors import UserError, check_range
 # keep 95 %.
 KEPT = 0.99
 TOO_FEW = ('these photographs are too few for a threshold, so the model never says that a photograph shows none of its classes: hold at '
-           'least 100 back')
+           'least 99 back')
 _RANGE = (-5.0, 5.0)  # of the logarithm of the temperature
 _STEPS = 60  # of the search, each of which leaves 0.62 of the interval
 

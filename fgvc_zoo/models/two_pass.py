@@ -113,11 +113,15 @@ class TwoPassModel(FineGrainedModel):
         head_input, embedding, attention = self.embed_parts(self.forward_features(x))
         return PassOutput(self.classifier(self.drop(head_input)), embedding, attention)
 
+    def first_pass(self, x: Tensor) -> tuple[PassOutput, Tensor]:
+        """Images (B, in_chans, H, W) -> the pass over the whole images, the boxes of their attended objects (B, 4)."""
+        raw = self.forward_parts(self.view(x))
+        return raw, self.object_box(raw.attention, x.shape[2], x.shape[3])
+
     def two_passes(self, x: Tensor) -> tuple[PassOutput, Tensor, Tensor]:
         """Images (B, in_chans, H, W) -> the pass over the whole images, logits of their attended objects, the objects'
         boxes (B, 4)."""
-        raw = self.forward_parts(self.view(x))
-        boxes = self.object_box(raw.attention, x.shape[2], x.shape[3])
+        raw, boxes = self.first_pass(x)
         refined = self.forward_parts(self.view(crop_boxes(x, boxes, x.shape[2], x.shape[3])))
         return raw, refined.logits, boxes
 
@@ -135,8 +139,8 @@ class TwoPassModel(FineGrainedModel):
     def forward_passes(self, x: Tensor) -> Passes:
         """Both passes of the inference, apart ('raw', 'refined') and together; without `refine`, the only one and the object's box."""
         if not self.refine:
-            raw = self.forward_parts(self.view(x))
-            return Passes(raw.logits, {}, self.object_box(raw.attention, x.shape[2], x.shape[3]))
+            raw, boxes = self.first_pass(x)
+            return Passes(raw.logits, {}, boxes)
         raw, refined, boxes = self.two_passes(x)
         return Passes(mean_prediction([raw.logits, refined]), dict(raw=raw.logits, refined=refined), boxes)
 
@@ -155,8 +159,8 @@ class TwoPassModel(FineGrainedModel):
             raw, refined, boxes = self.two_passes(x)
             explanation = self._explanation(raw.attention, boxes)
             return mean_prediction([raw.logits, refined]), explanation._replace(looks={'whole image': raw.logits, 'object': refined})
-        raw = self.forward_parts(self.view(x))
-        return raw.logits, self._explanation(raw.attention, self.object_box(raw.attention, x.shape[2], x.shape[3]))
+        raw, boxes = self.first_pass(x)
+        return raw.logits, self._explanation(raw.attention, boxes)
 
     def _explanation(self, attention: Tensor, boxes: Tensor) -> Explanation:
         maps = torch.cat([attention.mean(1, keepdim=True), attention], dim=1).float()

@@ -20,7 +20,7 @@ from fgvc_zoo._processes import share
 from fgvc_zoo.calibration import calibration_of, read_calibration
 from fgvc_zoo.data import open_dataset
 from fgvc_zoo.loading import TimmModel, eval_transform_for, is_trained
-from fgvc_zoo.run_record import RUN_RECORD, fingerprint
+from fgvc_zoo.run_record import RUN_RECORD
 from fgvc_zoo.saving import portable_args, save_config
 from fgvc_zoo.tasks import create_task, find_task
 from fgvc_zoo.training.batch_norm import share_statistics
@@ -191,7 +191,7 @@ class RunState:
         """run.json: everything needed to repeat the run, and `more`."""
         config = {**asdict(self.config), 'recipe': self.recipe.to_dict()}
         record = dict(
-            config=config, command=self.config.command, images=len(self.dataset), fingerprint=fingerprint(self.dataset),
+            config=config, command=self.config.command, images=len(self.dataset), fingerprint=self.identity['data'],
             classes=len(self.class_names),
             versions=dict(fgvc_zoo=__version__, torch=torch.__version__, timm=timm.__version__, python=platform.python_version()),
             start_license=getattr(self.model, 'start_license', None),

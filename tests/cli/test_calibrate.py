@@ -113,11 +113,12 @@ def test_a_damaged_calibration_is_named(call, own, photos):
     assert status == 2 and 'calibration cannot be used: the temperature of a calibration must be above 0' in err
 
 
-def test_strangers_are_counted(call, own, photos, tmp_path):
+def test_strangers_are_counted(call, own, photos, tmp_path, monkeypatch):
     """With a threshold of 1 every photograph is a stranger, with 0 none."""
+    monkeypatch.chdir(photos)
     for threshold, caught in ((1.0, 100), (0.0, 0)):
         write_calibration(own, Calibration(1.0, threshold, 9))
-        status, out, _ = call('evaluate', own, '--data', f'folder:{photos}', '--workers', 0, '--strangers', f'folder:{photos}',
+        status, out, _ = call('evaluate', own, '--data', f'folder:{photos}', '--workers', 0, '--strangers', 'folder:.',
                               '--json', tmp_path / 'r.json')
         record = json.loads((tmp_path / 'r.json').read_text())
         assert status == 0 and f'{caught:.1f} % of 6 photographs of other things' in out

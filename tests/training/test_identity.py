@@ -138,12 +138,13 @@ def test_nothing_to_resume(config, tmp_path, exists):
         train(replace(config, resume=True))
 
 
-def test_a_model_is_not_overwritten(config, tmp_path):
+@pytest.mark.parametrize('name', ['model.safetensors', 'result.json'])
+def test_a_file_that_a_run_writes_is_not_overwritten(config, tmp_path, name):
     (tmp_path / 'run').mkdir()
-    (tmp_path / 'run' / 'model.safetensors').write_text('precious')
-    with pytest.raises(UserError, match="already holds 'model.safetensors'"):
+    (tmp_path / 'run' / name).write_text('precious')
+    with pytest.raises(UserError, match=f"already holds '{name}'"):
         train(config)
-    assert (tmp_path / 'run' / 'model.safetensors').read_text() == 'precious'
+    assert (tmp_path / 'run' / name).read_text() == 'precious'
 
 
 def test_a_file_is_no_run_folder(config, tmp_path):

@@ -20,7 +20,7 @@ from fgvc_zoo.data import open_dataset
 from fgvc_zoo.evaluation import collect_answers
 from fgvc_zoo.loading import architecture_of, eval_transform_for, is_trained, load_model, trained_weights
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.run_record import read_run_record
+from fgvc_zoo.run_record import fingerprint, read_run_record
 from fgvc_zoo.training import TrainConfig, state, train, trainer
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo_cli import app
@@ -258,6 +258,7 @@ def test_photographs_of_the_same_name_in_another_split_are_others(photos, tmp_pa
 def test_photographs_held_back_calibrate_the_model(photos, tmp_path, splits):
     """Those that it was trained on would make it too sure."""
     folder = train(config(photos, tmp_path / 'run', epochs=1, train_split=splits[0], eval_split=splits[1]))
+    assert read_run_record(folder)['fingerprint'] == fingerprint(open_dataset(f'folder:{photos}', splits[0]))
     found = calibration_of(load_model(str(folder)))
     if splits != ('fit', 'holdout'):
         assert found == Calibration()
