@@ -127,8 +127,9 @@ def metadata(model: TimmModel, attention: bool = False, license: str = '') -> di
         map_names, box_names = explanation.map_names, explanation.box_names
     return dict(
         architecture=cfg['architecture'], class_names=class_names(model), input_size=size, crop_pct=cfg['crop_pct'],
-        crop_mode=cfg.get('crop_mode') or 'center', interpolation=cfg['interpolation'], values='RGB in [0, 1]',
-        mean=[0.0] * channels, std=[1.0] * channels, padding=list(padding_color(cfg['mean'])),
+        crop_mode=cfg.get('crop_mode') or 'center', interpolation=cfg['interpolation'],
+        values='RGB in [0, 1]' if channels == 3 else 'in [0, 1]', mean=[0.0] * channels, std=[1.0] * channels,
+        padding=list(padding_color(cfg['mean'])),
         calibration=asdict(calibration_of(model)), license=license, map_names=map_names, box_names=box_names, fgvc_zoo=__version__,
         format=FORMAT)
 

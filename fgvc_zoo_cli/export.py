@@ -37,7 +37,7 @@ def export(
     err = console(stderr=True)
     err.print(f'{file}: {file.stat().st_size / 1e6:.1f} MB, {network.num_classes} classes; logits differ from the model\'s by at most '
               f'{difference.logits:.1g}, probabilities by {difference.probabilities:.1g}')
-    if file.suffix == '.onnx':
+    if file.suffix == '.onnx' and network.pretrained_cfg['input_size'][0] == 3:  # photographs have 3 channels
         place = shlex.quote(str(file))
         err.print(f'predict with it: fgvc-zoo predict --model {place} PHOTO...')
         err.print(f'without torch:   python examples/onnx_predict.py {place} PHOTO...')

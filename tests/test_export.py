@@ -18,6 +18,7 @@ from fgvc_zoo.export import export_model
 from fgvc_zoo.loading import class_names, eval_transform_for, load_model
 from fgvc_zoo.onnx_model import OnnxModel
 from fgvc_zoo.prediction import predict
+from fgvc_zoo.saving import save_model
 
 EXAMPLE = Path(__file__).parents[1] / 'examples' / 'onnx_predict.py'
 NAMES = ['gala', 'kiwi', 'leek, red']
@@ -198,3 +199,16 @@ def test_the_command(run_folder, photos, tmp_path):
     answered = CliRunner().invoke(app, ['predict', photo, '--model', str(path), '--save', str(tmp_path / 'pictures')])
     assert answered.exit_code == 0 and any(name in answered.stdout for name in ('gala', 'kiwi', 'leek'))
     assert len(list((tmp_path / 'pictures').iterdir())) == 1
+
+
+def test_no_command_is_printed_that_would_refuse_the_file(tmp_path):
+    from typer.testing import CliRunner
+
+    from fgvc_zoo_cli import app
+
+    for channels, shown in ((1, False), (3, True)):
+        folder = save_model(timm.create_model('test_resnet', num_classes=3, in_chans=channels), tmp_path / str(channels), NAMES)
+        result = CliRunner().invoke(app, ['export', str(folder), str(tmp_path / f'{channels}.onnx')], catch_exceptions=False)
+        assert ('fgvc-zoo predict' in result.stderr) == shown
+    with pytest.raises(UserError, match='photographs have 3 channels'):
+        list(predict(load_model(str(tmp_path / '1')), ['a.jpg']))
