@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import stat
 import sys
 from pathlib import Path
@@ -50,10 +49,8 @@ class JsonArray:
 
     kind = 'JSON'
 
-    def __init__(self) -> None:
-        self._empty = True
-
     def begin(self) -> str:
+        self._empty = True
         return '['
 
     def row(self, answer: Prediction, ascii_only: bool) -> str:
@@ -180,7 +177,7 @@ class Output:
             from fgvc_zoo._errors import UserError
 
             if begun is not None:
-                os.ftruncate(self._file.fileno(), begun)
+                self._file.truncate(self._file.seek(begun))
             raise UserError(f"cannot write to '{self.target}': {error.strerror}; its rows are whole, but not all are there") from error
 
 

@@ -70,7 +70,7 @@ def test_the_array_is_what_json_writes(tmp_path, count):
     assert (tmp_path / 'a.json').read_text(encoding='utf-8') == json.dumps(list(map(expected, chosen)), indent=2, ensure_ascii=False) + '\n'
 
 
-@pytest.mark.parametrize('format', [Csv(2), JsonLines()])
+@pytest.mark.parametrize('format', [Csv(2), JsonLines(), JsonArray()])
 def test_a_full_disk_leaves_whole_rows(tmp_path, format):
     """The limit on the length of a file stops a write in its middle, as a full disk does."""
     whole = written(tmp_path / 'whole', format)
@@ -78,7 +78,8 @@ def test_a_full_disk_leaves_whole_rows(tmp_path, format):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     output = Output(tmp_path / 'a', format)
     output.open()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    limit = 2 * len(whole.encode()) // 3
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         with pytest.raises(UserError, match='its rows are whole'):
             for answer in answers():
@@ -88,7 +89,12 @@ def test_a_full_disk_leaves_whole_rows(tmp_path, format):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     rest = (tmp_path / 'a').read_text(encoding='utf-8')
-    assert 0 < len(rest.encode()) <= 200 and whole.startswith(rest) and rest.endswith('\n')
+    assert 0 < len(rest.encode()) <= limit and rest.endswith('\n')
+    if isinstance(format, JsonArray):
+        found = json.loads(rest)
+        assert found and found == json.loads(whole)[:len(found)]
+    else:
+        assert whole.startswith(rest)
     if isinstance(format, JsonLines):
         assert all(json.loads(line) for line in rest.splitlines())
 
