@@ -13,13 +13,25 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
     """The mean over the images of weight * cross-entropy; `nn.CrossEntropyLoss` if there are no weights.
 
     PyTorch divides by the sum of the batch's weights instead, so that an image counts more in a batch of common classes, and the loss
-    depends on how processes share a batch.
+    depends on how processes share a batch. With label smoothing it also multiplies each class's share of the truth by that class's weight,
+    which makes rare classes more probable for every image.
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if self.weight is None:
-            return super().forward(input, target)
-        return F.cross_entropy(input, target, self.weight, label_smoothing=self.label_smoothing, reduction='none').mean()
+        return super().forward(input, target) if self.weight is None else self.terms(input, target).mean()
+
+    def terms(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each label, times the weight of its class.
+
+        Args:
+            logits: (N, K).
+            labels: (N,), int64; -100 counts as 0.
+
+        Returns:
+            (N,), >= 0.
+        """
+        terms = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction='none')
+        return terms if self.weight is None else terms * self.weight[labels.clamp(min=0)].to(terms.dtype)
 
 
 def balanced_weights(targets: Sequence[int], num_classes: int) -> Tensor:

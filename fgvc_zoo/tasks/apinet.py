@@ -110,10 +110,7 @@ class APINetTask(MethodTask):
         Where the classes have weights, each label counts with its class's.
         """
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        total = nn.functional.cross_entropy(
-            logits.flatten(0, -2), labels.flatten(), self.criterion.weight, label_smoothing=self.criterion.label_smoothing,
-            reduction='sum')
-        return total / (labels >= 0).sum().clamp(min=1)
+        return self.criterion.terms(logits.flatten(0, -2), labels.flatten()).sum() / (labels >= 0).sum().clamp(min=1)
 
     @torch.no_grad()
     def diagnose(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -14,13 +14,28 @@ def test_the_mean_over_images_of_weighted_terms(smoothing):
     for row, target in zip(logits.log_softmax(1), targets.tolist(), strict=True):
         truth = torch.full((4,), smoothing / 4, dtype=torch.float64)
         truth[target] += 1 - smoothing
-        expected = expected - sum(weights[k] * truth[k] * row[k] for k in range(4)) / 6
+        expected = expected - weights[target] * sum(truth[k] * row[k] for k in range(4)) / 6
     loss = WeightedCrossEntropy(weights, label_smoothing=smoothing)(logits, targets)
     torch.testing.assert_close(loss, expected)
     # two processes with three images each have the loss of one with all
     halves = [WeightedCrossEntropy(weights, label_smoothing=smoothing)(part, labels) for part, labels in zip(
         logits.chunk(2), targets.chunk(2), strict=True)]
     torch.testing.assert_close(torch.stack(halves).mean(), loss)
+
+
+def test_weights_do_not_change_which_class_is_the_most_probable_for_an_image():
+    """The least loss for an image is at the smoothed truth, whatever the classes weigh."""
+    weights, smoothed = balanced_weights([0] * 950 + [1] * 50, 2), torch.tensor([[0.95, 0.05]])
+    logits = smoothed.log().requires_grad_()
+    WeightedCrossEntropy(weights, label_smoothing=0.1)(logits, torch.tensor([0])).backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 2), atol=1e-6, rtol=0)
+
+
+def test_a_label_that_does_not_count_is_0():
+    criterion = WeightedCrossEntropy(torch.tensor([0.5, 2.0, 1.0]), label_smoothing=0.1)
+    logits = torch.randn(3, 3)
+    terms = criterion.terms(logits, torch.tensor([1, -100, 0]))
+    assert terms[1] == 0 and terms[0] == 2 * WeightedCrossEntropy(label_smoothing=0.1).terms(logits, torch.tensor([1, 1, 1]))[0]
 
 
 def test_without_weights_it_is_the_plain_one():
