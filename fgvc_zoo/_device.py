@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -25,6 +27,27 @@ def choose_device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device '{name}' cannot be used here ({first_line(error)}); try --device cpu") from error
     return torch.device(name)
+
+
+@contextmanager
+def enough_memory(instead: str) -> Iterator[None]:
+    """Within this context, an error for want of memory is one sentence.
+
+    Args:
+        instead: What needs less: 'a smaller batch_size'.
+
+    Raises:
+        UserError: The memory of the device or of this machine is full, or a process that loads images was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if 'DataLoader worker (pid' in str(error):
+            raise UserError(
+                f'a process that loads images was killed, perhaps for want of memory: use fewer workers or {instead}') from error
+        if 'out of memory' in str(error) or "can't allocate memory" in str(error):  # of an accelerator, of the CPU
+            raise UserError(f'the memory is full: use {instead}') from error
+        raise
 
 
 def peak_memory(device: torch.device) -> int:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from fgvc_zoo._device import enough_memory
 from fgvc_zoo._files import sha256
 from fgvc_zoo.calibration import Calibration, calibration_of
-from fgvc_zoo.data import BalancedSampler, ImageDataset
+from fgvc_zoo.data import BalancedSampler, ImageDataset, outlast_signal
 from fgvc_zoo.loading import TimmModel
 from fgvc_zoo.metrics import accuracies, calibration_error, confusions, localization, view_box
 from fgvc_zoo.models import FineGrainedModel
@@ -76,25 +77,30 @@ def collect_answers(
         workers: Processes that load images.
         device: Where the model is.
         progress: Called with (done, total) after each batch.
+
+    Raises:
+        UserError: An image cannot be read, or the memory is full.
     """
     model.eval()
     scores: dict[str, list[Tensor]] = {}
     boxes: list[Tensor] = []
     targets: list[Tensor] = []
-    for images, labels in DataLoader(dataset, batch_size, num_workers=workers):
-        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        if hasattr(model, 'forward_passes'):
-            passes = model.forward_passes(images)
-            outputs = dict(passes.parts, combined=passes.combined)
-            if passes.boxes is not None:
-                boxes.append(passes.boxes.float().cpu())
-        else:
-            outputs = dict(combined=model(images))
-        for name, output in outputs.items():
-            scores.setdefault(name, []).append(output.float().cpu())
-        targets.append(labels)
-        if progress is not None:
-            progress(sum(map(len, targets)), len(dataset))
+    loader = DataLoader(dataset, batch_size, num_workers=workers, worker_init_fn=outlast_signal)
+    with enough_memory('a smaller batch'):
+        for images, labels in loader:
+            images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            if hasattr(model, 'forward_passes'):
+                passes = model.forward_passes(images)
+                outputs = dict(passes.parts, combined=passes.combined)
+                if passes.boxes is not None:
+                    boxes.append(passes.boxes.float().cpu())
+            else:
+                outputs = dict(combined=model(images))
+            for name, output in outputs.items():
+                scores.setdefault(name, []).append(output.float().cpu())
+            targets.append(labels)
+            if progress is not None:
+                progress(sum(map(len, targets)), len(dataset))
     return Answers(
         {name: torch.cat(parts) for name, parts in scores.items()}, torch.cat(targets), torch.cat(boxes) if boxes else None,
         calibration_of(model))

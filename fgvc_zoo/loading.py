@@ -92,7 +92,9 @@ def trained_weights(name: str) -> Path | None:
         return download(name.removeprefix('hf-hub:'), ('config.json', 'model.safetensors')) / 'model.safetensors'
     trained = {item.name: item for item in load_manifest()}
     if (item := trained.get(name)) is not None:
-        return download(f'{item.repo}@{item.revision}', ('model.safetensors',)) / 'model.safetensors' if item.repo else item.file
+        if item.in_package or not item.repo:
+            return item.file
+        return download(f'{item.repo}@{item.revision}', ('model.safetensors',)) / 'model.safetensors'
     if find_method(name) is not None:
         return None
     folder = Path(name.removeprefix('local-dir:'))

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fgvc_zoo._device import enough_memory
 from fgvc_zoo._errors import UserError, check_range, first_line, nearest
 from fgvc_zoo.calibration import calibration_of
 from fgvc_zoo.data import load_batches, match_classes
@@ -67,8 +68,8 @@ def predict(
 
     Raises:
         UserError: The model does not know one of `classes`, or there are fewer than two; it does not take images of `input_size`, or no
-            photographs, or it has no classes; `top`, `batch_size` or `min_probability` is out of range; `paths` is a single one; or a
-            process that decodes was killed.
+            photographs, or it has no classes; `top`, `batch_size` or `min_probability` is out of range; `paths` is a single one; a
+            process that decodes was killed; or the memory is full.
     """
     if isinstance(paths, (str, Path)):
         raise UserError(f"'{paths}' is one path, and predict takes several: give [{str(paths)!r}]")
@@ -87,15 +88,16 @@ def predict(
         found: Iterator[Prediction] = iter(())
         if images is not None:
             read = [Path(path) for index, path in enumerate(paths_of_batch) if index not in errors]
-            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            found = _answers(model, images, read, [names[index] for index in chosen], chosen, top, explain, min_probability)
+            with enough_memory('a smaller batch'):
+                images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+                found = iter(_answers(model, images, read, [names[index] for index in chosen], chosen, top, explain, min_probability))
         for index, path in enumerate(paths_of_batch):
             yield Prediction(Path(path), error=errors[index]) if index in errors else next(found)
 
 
 def _answers(
         model: TimmModel, images: Tensor, paths: list[Path], names: list[str], chosen: list[int], top: int, explain: bool,
-        min_probability: float) -> Iterator[Prediction]:
+        min_probability: float) -> list[Prediction]:
     """The predictions for a batch.
 
     Args:
@@ -124,11 +126,12 @@ def _answers(
     unknown = (calibration.unknown(logits) & every_class).tolist()
     every_name = class_names(model)
     looks = {name: best_classes(part) for name, part in explanation.looks.items()} if explanation is not None else {}
-    for row, (path, best) in enumerate(zip(paths, best_classes(logits), strict=True)):
-        yield Prediction(
+    return [
+        Prediction(
             path, [name for name, _ in best], [value for _, value in best], view=images[row:row + 1] if explain else None,
             explanation=_of_image(explanation, row, every_name, logits[row]), looks={name: part[row] for name, part in looks.items()},
             unknown=unknown[row])
+        for row, (path, best) in enumerate(zip(paths, best_classes(logits), strict=True))]
 
 
 def check_input_size(model: TimmModel, size: int) -> None:

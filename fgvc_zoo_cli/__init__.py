@@ -7,6 +7,7 @@ stays fast.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -94,7 +95,9 @@ def main() -> None:
         raise
     except OSError as error:
         forget_output()
-        _fail(f'{error.filename or "the output"} cannot be read or written: {error.strerror or error}')
+        reason = error.strerror or str(error)
+        place = error.filename or ('the output' if error.errno == errno.ENOSPC else '')
+        _fail(f'{place} cannot be read or written: {reason}' if place else reason)
     except ValueError as error:
         from fgvc_zoo._errors import UserError, sentence
 

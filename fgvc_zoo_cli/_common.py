@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 Data = Annotated[str, typer.Option(help="NAME:PATH with a name that 'fgvc-zoo data' lists, or PATH, whose layout is recognised.")]
-Device = Annotated[Optional[str], typer.Option(help='cpu, cuda, mps ...; the accelerator if there is one, if not given.')]
+Device = Annotated[Optional[str], typer.Option(help='cpu, cuda, mps ...; if not given, cuda where there is one, else cpu.')]
 Json = Annotated[bool, typer.Option('--json', help='Write JSON to standard output, and nothing else.')]
 BatchSize = Annotated[int, typer.Option(min=1)]
 Workers = Annotated[int, typer.Option(min=0, help='Processes that load images.')]

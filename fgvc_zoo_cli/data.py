@@ -81,9 +81,10 @@ def _check(spec: str, output: Path | None, as_json: bool) -> int:
     """Report on a folder; returns the exit status, 1 if something should be mended."""
     from fgvc_zoo._files import check_folder, write_json
     from fgvc_zoo._progress import progress_bar
-    from fgvc_zoo.data import check_data, draw_class_sizes
+    from fgvc_zoo.data import check_data, check_outside, draw_class_sizes, open_dataset
 
     if output is not None:
+        check_outside(open_dataset(spec, 'train'), output)
         check_folder(output)
     screen = console(stderr=True)
     with progress_bar(screen.is_terminal, screen) as bar:

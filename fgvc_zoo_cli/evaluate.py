@@ -40,21 +40,22 @@ def evaluate(
     from fgvc_zoo._device import choose_device
     from fgvc_zoo._errors import plain
     from fgvc_zoo._files import check_output, write_json
-    from fgvc_zoo.data import open_dataset
+    from fgvc_zoo.data import check_outside, open_dataset
     from fgvc_zoo.loading import eval_transform_for, load_model
     from fgvc_zoo.publishing import golden_logits
     from fgvc_zoo.report import check_report_folder, write_report
 
     if json_file is not None:
         check_output(json_file, 'model', 'data', 'split', 'metrics')
-    if report is not None:
-        check_report_folder(report)
     begun = time.monotonic()
     place = choose_device(device)
     network = load_model(model)
     golden = golden_logits(network)[0, :10]
     network.to(place)
     dataset = open_dataset(data, split, transform=eval_transform_for(network))
+    if report is not None:
+        check_outside(dataset, report)
+        check_report_folder(report)
     matching = _match_classes(network, dataset, model)
     others = _open_strangers(network, strangers, split) if strangers else None
     if own := trained_on(model, data, dataset):

@@ -37,7 +37,7 @@ def explain(
     from fgvc_zoo._files import check_folder
     from fgvc_zoo._pages import check_page
     from fgvc_zoo._progress import progress_bar
-    from fgvc_zoo.data import find_images, free_names
+    from fgvc_zoo.data import check_outside, find_images, free_names
     from fgvc_zoo.explain import PAGE, THEMES, draw_prediction, sheet_of, write_new, write_page
     from fgvc_zoo.loading import load_model
     from fgvc_zoo.prediction import predict
@@ -46,6 +46,8 @@ def explain(
     images = find_images(paths)
     network = load_model(model, choose_device(device))
     found = _find_examples(network, examples) if examples else None
+    if found:
+        check_outside(found.dataset, output)
     check_folder(output)
     if html:
         check_page(output / PAGE)

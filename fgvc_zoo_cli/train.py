@@ -14,7 +14,6 @@ from fgvc_zoo_cli._terminal import console
 from fgvc_zoo_cli.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from fgvc_zoo.data import ImageDataset
     from fgvc_zoo.training import Preview
 
 
@@ -80,18 +79,20 @@ def train(
     if dry_run or profile:
         _show_preview(training.preview(config, operators=profile), profile)
         return
+    del dataset  # the training reads its own; a large one needs gigabytes
     folder = training.train(config)
     if not is_main_process():
         return
-    _conclude(folder, data, dataset, eval_split, keep_best, workers, device)
+    _conclude(folder, data, train_split, eval_split, keep_best, workers, device)
 
 
 def _conclude(
-        folder: Path, data: str, dataset: ImageDataset, eval_split: str | None, keep_best: bool, workers: int, device: str | None) -> None:
+        folder: Path, data: str, train_split: str, eval_split: str | None, keep_best: bool, workers: int, device: str | None) -> None:
     """Say where the model is and what to do with it. Photographs in `test/` of an own folder are measured, once and at the end."""
     from fgvc_zoo.data import ImageFolder, open_dataset
 
     out = console(stderr=True)
+    dataset = open_dataset(data, train_split)
     place = shlex.quote(str(folder))
     out.print(f'the model is in {folder}\n  fgvc-zoo predict --model {place} PHOTO...')
     if 'test' not in dataset.official_splits():

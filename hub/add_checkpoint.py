@@ -78,6 +78,8 @@ def main() -> None:
     names = '\n'.join(class_names(model)) + '\n'
     same = (path for path in sorted(FOLDER.glob('*.txt')) if path.read_text(encoding='utf-8') == names)
     labels = next(same, FOLDER / f'{options.tag}.txt')
+    if labels.exists() and labels.read_text(encoding='utf-8') != names:
+        raise SystemExit(f"'{labels}' has other class names, which checkpoints of this tag use: choose another --tag")
     labels.write_text(names, encoding='utf-8')
     with torch.inference_mode():
         golden = model(golden_input(cfg['input_size'][-1]))[0, :10]
@@ -85,7 +87,8 @@ def main() -> None:
         architecture=cfg['architecture'], tag=options.tag, path=weights.relative_to(FOLDER if options.in_package else ROOT).as_posix(),
         in_package=options.in_package, sha256=sha256(weights),
         size=weights.stat().st_size, labels=labels.name, num_classes=model.num_classes, input_size=cfg['input_size'][-1],
-        crop_pct=cfg['crop_pct'], model_args=own_args(model), license=options.license, data=options.about,
+        crop_pct=cfg['crop_pct'], crop_mode=cfg.get('crop_mode') or 'center', model_args=own_args(model), license=options.license,
+        data=options.about,
         recipe=config['recipe']['name'], seed=config['seed'], epochs=config['recipe']['epochs'],
         metrics={**{key: metrics[key] for key in ('top1', 'top5', 'mean_per_class')},
                  **{part: metrics[part]['top1'] for part in parts_of(metrics) if part != 'combined'}},

@@ -21,8 +21,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def stage_space(folder: Path) -> Path:
-    """Write everything that the Space holds into a folder, which is emptied before. Returns the folder."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write everything that the Space holds into a folder, and remove what an earlier staging left there. Returns the folder.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    if folder.exists():
+        if any(folder.iterdir()) and not ((folder / 'app.py').is_file() and (folder / 'fgvc_zoo' / 'version.py').is_file()):
+            raise UserError(f"'{folder}' holds other files, which would be removed: choose a folder of its own")
+        shutil.rmtree(folder)
     ignore = shutil.ignore_patterns('__pycache__')
     shutil.copytree(ROOT / 'hub' / 'space', folder, ignore=ignore)
     shutil.copytree(ROOT / 'fgvc_zoo', folder / 'fgvc_zoo', ignore=ignore)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import timm
@@ -141,3 +142,11 @@ def test_classes_of_every_checkpoint_are_described(run_folder):
     found = {item.tag: describe_classes(item.name, model) for item in load_manifest()}
     assert found == {'cub200': '3 classes of bird species', 'grocery81': '3 classes of groceries'}
     assert describe_classes('wsdan_tf_efficientnet_lite0', model) == '3 classes of bird species'  # its default weights
+
+
+def test_weights_of_the_package_are_not_fetched_when_they_are_published_too(monkeypatch):
+    """Without a network, a training can start from them."""
+    item = next(item for item in loading.load_manifest() if item.in_package)
+    monkeypatch.setattr(loading, 'load_manifest', lambda: (replace(item, repo='tester/model', revision='0' * 40),))
+    monkeypatch.setattr(loading, 'download', lambda *_: pytest.fail('it was fetched'))
+    assert loading.trained_weights(item.name) == item.file

@@ -31,6 +31,7 @@ class Checkpoint:
         model_args: Arguments of the architecture that differ from its defaults.
         input_size: Side of the square input in pixels.
         crop_pct: Central part of the resized image that is used, in (0, 1].
+        crop_mode: How a picture becomes square: 'center', 'squash' or 'border'.
         license: SPDX identifier, or a sentence, for the weights.
         data: What it was trained on, in words.
         recipe: Name of the recipe.
@@ -62,6 +63,7 @@ class Checkpoint:
     epochs: int
     metrics: dict[str, float]
     results: str
+    crop_mode: str = 'center'
     default: bool = False
     model_args: dict[str, Any] = field(default_factory=dict)
     repo: str = ''
@@ -138,6 +140,7 @@ def trained_cfgs(cfgs: dict[str, dict[str, Any]]) -> dict[str, Any]:
             pool_size = cfg['pool_size'] and tuple(cells * item.input_size // cfg['input_size'][-1] for cells in cfg['pool_size'])
             trained[item.name] = dict(
                 cfg, **source, num_classes=item.num_classes, label_names=item.label_names(), pool_size=pool_size,
-                input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, license=item.license)
+                input_size=(3, item.input_size, item.input_size), crop_pct=item.crop_pct, crop_mode=item.crop_mode,
+                license=item.license)
     with_weights = {name.partition('.')[0] for name in trained}
     return {**trained, **{name: cfg for name, cfg in cfgs.items() if name not in with_weights}}

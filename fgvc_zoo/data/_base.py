@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -195,7 +195,11 @@ class ImageDataset(Dataset[tuple[Any, int]]):
 
     def shared(self, other: ImageDataset) -> int:
         """How many photographs of another split of the same data this one has too."""
-        return len(set(zip(self.paths, self.keys, strict=True)) & set(zip(other.paths, other.keys, strict=True)))
+        return len(set(self._identities()) & set(other._identities()))
+
+    def _identities(self) -> Iterable[tuple[Path, str]]:
+        """What tells each image from all others, whatever the split."""
+        return zip(self.paths, self.keys, strict=True)
 
     @property
     def unreadable(self) -> list[Path]:
@@ -231,6 +235,11 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             progress: Called with (done, total) after each image.
         """
         self._cache = decode_all(len(self), self._decode, size, progress)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether `cache` decoded the images."""
+        return self._cache is not None
 
     def cache_bytes(self, size: int) -> int:
         """Estimate the memory that `cache(size)` will need, in bytes."""

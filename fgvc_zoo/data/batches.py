@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
+from types import FrameType
 from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from fgvc_zoo._errors import UserError
+from fgvc_zoo._device import enough_memory
 from fgvc_zoo.data.images import ImageError, load_image
 
 
@@ -53,18 +54,14 @@ def load_batches(
     pending: deque[list[str | Path]] = deque()  # batches that were asked for, and not yet given to the caller
     loader = DataLoader(
         _Decoded(transform), batch_sampler=_cut(paths, batch_size, pending), num_workers=workers, collate_fn=_collate,
-        pin_memory=pin_memory, worker_init_fn=_ignore_interrupts)
+        pin_memory=pin_memory, worker_init_fn=outlast_signal)
     decoded = iter(loader)
     while True:
         try:
-            images, errors = next(decoded)
+            with enough_memory('a smaller batch'):
+                images, errors = next(decoded)
         except StopIteration:
             return
-        except RuntimeError as error:
-            if 'DataLoader worker (pid' not in str(error):
-                raise
-            raise UserError('a process that decodes images was killed, perhaps for want of memory: use fewer workers or a smaller '
-                            'batch') from error
         batch = pending.popleft()
         if batch:
             yield ImageBatch(batch, images, errors)
@@ -90,9 +87,20 @@ def _collate(decoded: list[Tensor | str]) -> tuple[Tensor | None, dict[int, str]
     return default_collate(tensors) if tensors else None, errors
 
 
-def _ignore_interrupts(_: int) -> None:
-    """Ctrl-C reaches every process; the main one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def outlast_signal(worker: int) -> None:
+    """Let a process that loads images pass over the first SIGINT and SIGTERM. A second one acts as usual.
+
+    A terminal, `timeout` or a cluster sends them to every process of a run, and PyTorch ends the main one when such a process dies.
+
+    Args:
+        worker: Its number; as PyTorch's `worker_init_fn` wants it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _pass_over)
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _cut(paths: Iterable[str | Path], size: int, pending: deque[list[str | Path]]) -> Iterator[list[str | Path]]:

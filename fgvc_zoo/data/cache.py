@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -79,7 +80,12 @@ def fits_in_memory(nbytes: int) -> bool:
     return nbytes <= _available_bytes() // 4
 
 
-def _available_bytes() -> int:
+def _available_bytes() -> float:
+    """Memory that this process may still take, in bytes; -1 if it is unknown."""
+    return min(_machine_bytes(), _group_bytes())
+
+
+def _machine_bytes() -> int:
     try:
         # MemAvailable includes the file cache, which the kernel frees on demand; MemFree does not
         for line in Path('/proc/meminfo').read_text(encoding='ascii').splitlines():
@@ -91,3 +97,35 @@ def _available_bytes() -> int:
         return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf, macOS not this name
         return -1
+
+
+def _group_bytes() -> float:
+    """What the control group of this process may still take, in bytes; infinite without a limit.
+
+    Containers and batch systems limit memory so; the machine's own figures do not show it.
+    """
+    with suppress(OSError):
+        for line in Path('/proc/self/cgroup').read_text(encoding='ascii').splitlines():
+            _, controllers, path = line.split(':', 2)
+            if controllers in ('', 'memory'):
+                return min(map(_left_in, _group_folders(controllers, path)), default=math.inf)
+    return math.inf
+
+
+def _group_folders(controllers: str, path: str) -> list[Path]:
+    """The folder of a control group and of those above it. In a container its path may begin outside; the root is its own then."""
+    root = Path('/sys/fs/cgroup') / controllers
+    below = PurePosixPath(path).relative_to('/').parts
+    return [root.joinpath(*below[:count]) for count in range(len(below) + 1)]
+
+
+def _left_in(folder: Path) -> float:
+    """What one control group may still take. Files in its memory do not count: the kernel drops them."""
+    for limit, usage, key in (('memory.max', 'memory.current', 'inactive_file'),
+                              ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file')):
+        with suppress(OSError, ValueError, KeyError):  # there is no such file, or the limit is 'max'
+            largest = int((folder / limit).read_text(encoding='ascii'))
+            used = int((folder / usage).read_text(encoding='ascii'))
+            files = dict(line.split() for line in (folder / 'memory.stat').read_text(encoding='ascii').splitlines())[key]
+            return largest - used + int(files)
+    return math.inf

@@ -48,7 +48,8 @@ class DataReport:
         expected: The official numbers, for the splits that have one; empty if the data set is not a whole official one.
         classes: Number of images of each class, by split.
         unreadable: The message for each image that cannot be read.
-        duplicates: Pairs of equal or nearly equal images, those between two splits first.
+        duplicates: Pairs of equal or nearly equal images, those between two splits first. Of more than two equal ones, each is paired
+            with the first.
     """
 
     name: str
@@ -133,13 +134,18 @@ def _fingerprint(dataset: ImageDataset, index: int, phash: Callable[[Image.Image
 
 
 def _duplicates(prints: list[tuple[str, int, str, int]]) -> list[Duplicate]:
+    """Pairs of images: those that are equal, or have one perceptual hash, each with the first of them; then hashes that are near."""
     pairs: dict[tuple[int, int], bool] = {}
-    for group in _groups(enumerate(checksum for checksum, *_ in prints)):
-        pairs.update({(first, second): True for position, first in enumerate(group) for second in group[position + 1:]})
+    left = list(range(len(prints)))
+    for exact in (True, False):
+        groups = _groups((index, prints[index][0 if exact else 1]) for index in left)
+        pairs.update({(group[0], other): exact for group in groups for other in group[1:]})
+        copies = {other for group in groups for other in group[1:]}  # thousands of equal images would make millions of pairs
+        left = [index for index in left if index not in copies]
     # hashes that differ in less than four bits are equal in one of four quarters
     for quarter in range(4):
         shift = 16 * quarter
-        for group in _groups((index, bits >> shift & 0xFFFF) for index, (_, bits, *_) in enumerate(prints)):
+        for group in _groups((index, prints[index][1] >> shift & 0xFFFF) for index in left):
             for position, first in enumerate(group):
                 for second in group[position + 1:]:
                     if (prints[first][1] ^ prints[second][1]).bit_count() <= NEAR:

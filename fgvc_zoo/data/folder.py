@@ -169,3 +169,9 @@ def _refuse_two_labels(samples: list[Sample], class_names: list[str]) -> None:
         if status.st_ino and other.target != sample.target:
             raise UserError(f"'{other.path}' and '{sample.path}' are one file in two classes, '{class_names[other.target]}' and "
                             f"'{class_names[sample.target]}': remove one of them")
+
+
+def check_outside(dataset: ImageDataset, folder: Path) -> None:
+    """Raise a UserError if a folder to write would be a class of a folder of photographs, or lie in one."""
+    if isinstance(dataset, ImageFolder) and dataset.holds(folder):
+        raise UserError(f"the folder '{folder}' would be a class of the photographs in '{dataset.root}': choose one outside of them")

@@ -29,6 +29,7 @@ from fgvc_zoo.saving import portable_args
 WEIGHTS, GOLDEN, CHECKSUMS, RESULT = 'model.safetensors', 'golden.safetensors', 'checksums.json', 'result.json'
 COMPARABLE = ('backbone', 'data', 'split', 'input_size', 'epochs')  # fields that must match before two results are compared
 LEADERBOARD = '.eval_results/accuracy.yaml'
+UNFINISHED = '.staging'  # in a folder whose files are not complete yet
 OPTIONAL = ('recipe.yaml', 'baseline.json', 'plain.json', 'attention.png', 'attention.jpg', LEADERBOARD)
 _TOLERANCE = 2e-3  # of golden logits, between machines
 
@@ -72,8 +73,7 @@ def stage(
     """
     if not (license or '').strip():
         raise UserError("the weights need a licence: give --license, such as MIT, or in words what their training data's terms allow")
-    if folder.exists() and not is_staged(folder) and any(folder.iterdir()) and (
-            not (folder / WEIGHTS).exists() or folder.resolve() == source.resolve()):  # an interrupted staging has its weights at least
+    if folder.exists() and any(folder.iterdir()) and not (is_staged(folder) or (folder / UNFINISHED).is_file()):
         raise UserError(f"'{folder}' holds files that would be overwritten: choose a folder of its own")
     model = load_model(str(source))
     config = _read_config(source / 'config.json', model.num_classes)
@@ -124,12 +124,14 @@ def stage(
         base_model or base, trained_images)
     writers['README.md'] = lambda path: write_text(path, card)
 
+    write_text(folder / UNFINISHED, '')
     for name, write in writers.items():
         write(folder / name)
     for name in set(OPTIONAL) - set(writers):
         (folder / name).unlink(missing_ok=True)
     sums = {name: sha256(folder / name) for name in sorted(writers)}
     write_json(folder / CHECKSUMS, sums)
+    (folder / UNFINISHED).unlink()
     return folder
 
 
@@ -138,7 +140,7 @@ def read_run(source: Path, backbone: str) -> tuple[str, int]:
 
     Args:
         source: The run folder.
-        backbone: Name of the timm model.
+        backbone: Name of the timm model, without a tag.
 
     Returns:
         The repository on the Hub of the weights that it began with, such as 'timm/resnet50.a1_in1k', or '' if its settings do not tell; the
@@ -156,12 +158,17 @@ def read_run(source: Path, backbone: str) -> tuple[str, int]:
                       'must keep to its terms', stacklevel=1)
     if model.startswith('hf-hub:'):
         return model.removeprefix('hf-hub:').partition('@')[0], run['images']
-    return hub_id(backbone) if weights is True and not is_trained(model) else '', run['images']
+    tagged = run['config'].get('recipe', {}).get('model_args', {}).get('backbone', model)  # the tag says which weights
+    start = tagged if tagged.partition('.')[0] == backbone else backbone
+    return hub_id(start) if weights is True and not is_trained(model) else '', run['images']
 
 
 def hub_id(backbone: str) -> str:
     """The repository on the Hub of a timm model's weights; '' if it has none."""
-    cfg = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    try:
+        cfg = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    except RuntimeError:  # this version of timm does not know the tag
+        return ''
     return (cfg.hf_hub_id or '') if cfg else ''
 
 

@@ -81,7 +81,9 @@ def load_recipe(name: str, images: int | None = None) -> Recipe:
     if not part and images is not None and images < SMALL:
         part = 'small'
     method = bare if bare in _recipes() else path.stem
-    recipe = Recipe(name=method + PAPER if part == 'paper' else method, task=method)
+    # a file of the user's has the task of what it extends, unless it has the name of a method or says `task`
+    task = method if method in {*_recipes(), *METHODS} else str(_read(path).get('extends', method))
+    recipe = Recipe(name=method + PAPER if part == 'paper' else method, task=task)
     for layer in _layers(path, part):
         recipe = recipe.replace(**layer)
     return recipe

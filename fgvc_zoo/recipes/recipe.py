@@ -52,7 +52,7 @@ class Recipe:
         optimizer: timm optimizer name.
         lr: Peak learning rate of the backbone's last layers.
         weight_decay: Weight decay.
-        momentum: Of SGD, or beta1 of Adam.
+        momentum: Of SGD and its like; optimizers with betas, such as AdamW, keep their own.
         layer_decay: Factor on the learning rate for each layer group away from the head, in (0, 1].
         freeze_bn: Keep the statistics of the backbone's batch norms as pretrained. Few images a class, seen through crops and
             drops, make poor statistics.

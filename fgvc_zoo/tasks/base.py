@@ -76,8 +76,16 @@ class MethodTask(TrainingTask):
         self._parallel: list[DistributedDataParallel] = []  # a list, so that it does not become a submodule
 
     def weigh_classes(self, weights: Tensor) -> None:
-        """Let the classes count differently in every cross-entropy, by weights (K,) float32."""
-        self.criterion.register_buffer('weight', weights.to(next(self.parameters()).device))
+        """Let the classes count differently in every cross-entropy, by weights (K,) float32. They are not part of the task's state."""
+        self.criterion.register_buffer('weight', weights.to(next(self.parameters()).device), persistent=False)
+
+    @property
+    def typical(self) -> bool:
+        """Whether a step costs now what most steps do. A task with phases says when; estimates of time wait for it."""
+        return True
+
+    def become_typical(self) -> None:
+        """Go to the phase that most steps are of, to estimate time and memory."""
 
     def losses(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """One training step's losses.

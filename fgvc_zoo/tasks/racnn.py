@@ -113,6 +113,13 @@ class RACNNTask(MethodTask):
         self.steps = 0  # of this phase
         self.recent: list[float] = []  # the phase's last losses, at most two windows
 
+    @property
+    def typical(self) -> bool:
+        return self.phase == 'classification'
+
+    def become_typical(self) -> None:
+        self.phase, self.steps, self.recent = 'classification', 0, []
+
     def parts(self, images: Tensor, targets: Tensor) -> Iterator[LossPart]:
         if self.phase != 'classification':
             yield from super().parts(images, targets)

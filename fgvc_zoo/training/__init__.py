@@ -1,4 +1,4 @@
-"""Training: the loop on Hugging Face Accelerate, resumable bit for bit."""
+"""Training: the loop on Hugging Face Accelerate, resumable at any step."""
 
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.preview import Preview, preview

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,11 +18,11 @@ from fgvc_zoo._errors import UserError
 from fgvc_zoo._files import atomic_write, tensor_checksum
 
 CHECKPOINT, PREVIOUS = 'checkpoint.safetensors', 'checkpoint.previous.safetensors'  # in a run folder
-_TENSOR = '__tensor__'
+_TENSOR, _TUPLE, _DTYPE = '__tensor__', '__tuple__', '__dtype__'
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dicts and lists of tensors, numbers, strings and None.
+    """Write nested dicts, lists and tuples of tensors, dtypes, numbers, strings and None.
 
     The file appears whole or not at all: it is written beside its place, flushed to the disk and then renamed.
 
@@ -97,8 +98,12 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {_TENSOR: key}
     if isinstance(value, dict):
         return {'__dict__': [[key, _pack(item, tensors)] for key, item in value.items()]}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):  # optimizers tell them from lists
+        return {_TUPLE: [_pack(item, tensors) for item in value]}
+    if isinstance(value, list):
         return [_pack(item, tensors) for item in value]
+    if isinstance(value, torch.dtype):
+        return {_DTYPE: str(value).removeprefix('torch.')}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f'cannot store a {type(value).__name__} in a checkpoint')
@@ -108,6 +113,10 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if _TENSOR in value:
             return tensors[value[_TENSOR]]
+        if _TUPLE in value:
+            return tuple(_unpack(item, tensors) for item in value[_TUPLE])
+        if _DTYPE in value:
+            return getattr(torch, value[_DTYPE])
         return {key: _unpack(item, tensors) for key, item in value['__dict__']}
     if isinstance(value, list):
         return [_unpack(item, tensors) for item in value]

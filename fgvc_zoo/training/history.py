@@ -55,10 +55,7 @@ class History:
 
     def write_curves(self) -> None:
         """curves.png: the losses, the accuracies and the learning rate against the epoch."""
-        import matplotlib
-
-        matplotlib.use('Agg')
-        from matplotlib import pyplot
+        from matplotlib.figure import Figure  # unlike pyplot, it leaves a notebook's settings alone
         from matplotlib.ticker import MaxNLocator
 
         epochs = [row['epoch'] for row in self.rows]
@@ -69,10 +66,13 @@ class History:
             'learning rate': ['lr'],
         }
         panels = {title: keys for title, keys in panels.items() if keys}
-        figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
+        measured = [key.removesuffix('_top1') for key in columns if key.endswith('_top1') and key != 'train_top1']
+        split = min(measured, key=len, default='')  # the others are of its parts
+        figure = Figure(figsize=(5 * len(panels), 3.6))
+        axes = figure.subplots(1, len(panels), squeeze=False)
         for axis, (title, keys) in zip(axes[0], panels.items(), strict=True):
             for key in keys:
-                axis.plot(epochs, [row.get(key, float('nan')) for row in self.rows], marker='.', label=_name(key))
+                axis.plot(epochs, [row.get(key, float('nan')) for row in self.rows], marker='.', label=_name(key, split))
             axis.set_xlabel('epoch')
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.set_title(title)
@@ -80,14 +80,18 @@ class History:
             axis.legend(fontsize=8)
         figure.tight_layout()
         atomic_write(self.folder / 'curves.png', lambda path: figure.savefig(path, format='png', dpi=110))
-        pyplot.close(figure)
 
 
-def _name(column: str) -> str:
-    """A column of the history for people: 'loss_raw' is 'raw', 'train_top1' is 'training', 'holdout_raw_top1' is 'holdout, raw'."""
-    split, _, part = column.removesuffix('_top1').partition('_')
+def _name(column: str, split: str) -> str:
+    """A column of the history for people: 'loss_raw' is 'raw', 'train_top1' is 'training', 'holdout_raw_top1' is 'holdout, raw'.
+
+    Args:
+        column: The column.
+        split: The split that is measured; '' for none.
+    """
     if column.startswith('loss_'):
-        return part.replace('_', ' ')
-    if not column.endswith('_top1'):
-        return dict(lr='rate of the backbone', loss='sum').get(column, column)
-    return ', '.join(filter(None, [dict(train='training').get(split, split), part]))
+        return column.removeprefix('loss_').replace('_', ' ')
+    if column == 'train_top1' or not column.endswith('_top1'):
+        return dict(train_top1='training', lr='rate of the backbone', loss='sum').get(column, column)
+    part = column.removesuffix('_top1').removeprefix(split).lstrip('_')
+    return ', '.join(filter(None, [split.replace('_', ' '), part]))

@@ -55,9 +55,13 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any], folder: Path, acc
     Raises:
         UserError: They differ; each difference is named.
     """
-    # an older version may lack items of the recipe; what it did then is their default
-    old = {**saved, 'recipe': {**_flat(now['recipe']), **{k: v for k, v in _flat(saved['recipe']).items() if k in _flat(now['recipe'])}}}
-    new = {**now, 'recipe': _flat(now['recipe'])}
+    before, after = _flat(saved['recipe']), _flat(now['recipe'])
+    # the model takes its default for what is not given
+    not_given = {key: 'not given' for key in before | after if key.startswith('model_args.')}
+    # an older version may lack other items of the recipe; what it did then is their default
+    known = {key: value for key, value in before.items() if key in after or key in not_given}
+    old = {**saved, 'recipe': {**after, **not_given, **known}}
+    new = {**now, 'recipe': {**not_given, **after}}
     epochs = new['recipe']['epochs']
     if epochs > old['recipe']['epochs']:
         warnings.warn(f"the run in '{folder}' was made for {old['recipe']['epochs']} epochs and goes on to {epochs}: its learning rate is "
@@ -124,11 +128,15 @@ def run_folder(folder: Path, resume: bool) -> Iterator[None]:
     if os.environ.get('RANK', '0') != '0':  # the first process takes it for all of them
         yield
         return
+    lock = FileLock(folder / '.lock')  # the system releases it when its process ends, however that ends
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / '.lock', timeout=0):  # the system releases it when its process ends, however that ends
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"another process trains in '{folder}': wait for it, or choose another folder") from None
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"'{folder}' cannot be a run folder: {error.strerror}; choose another one") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -35,19 +35,3 @@ class StopSignals:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._restore()
-
-
-def outlast_signal(worker: int) -> None:
-    """Let a process that loads images pass over the first SIGINT and SIGTERM. A second one acts as usual.
-
-    A terminal, `timeout` or a cluster sends them to every process of a run, and PyTorch ends the main one when such a process dies.
-
-    Args:
-        worker: Its number; as PyTorch's `worker_init_fn` wants it.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _pass_over)
-
-
-def _pass_over(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)

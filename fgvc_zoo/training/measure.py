@@ -8,12 +8,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from fgvc_zoo._errors import sentence
 from fgvc_zoo.data import ImageDataset, ImageError
 from fgvc_zoo.evaluation import Answers, collect_answers
 from fgvc_zoo.loading import TimmModel
 
 
-def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, batch_size: int) -> Answers:
+def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, batch_size: int, workers: int = 0) -> Answers:
     """`fgvc_zoo.evaluation.collect_answers`, on every process with a part of the images, each of which counts once.
 
     All processes get the weights and statistics of the main process first: batch norms' statistics differ between processes.
@@ -23,6 +24,7 @@ def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, b
         dataset: With the transform that the model expects.
         accelerator: Of the run. Every process must call this.
         batch_size: Images a step and process.
+        workers: Processes that load images, where they are not in memory.
 
     Returns:
         All answers, on every process.
@@ -37,9 +39,10 @@ def measure(model: TimmModel, dataset: ImageDataset, accelerator: Accelerator, b
     indices = [(rank + step * world) % count for step in range(-(-count // world))]
     training, failure, answers = model.training, '', None
     try:
-        answers = collect_answers(model, Subset(dataset, indices), batch_size, device=accelerator.device)
+        answers = collect_answers(
+            model, Subset(dataset, indices), batch_size, 0 if dataset.in_memory else workers, accelerator.device)
     except ImageError as error:
-        failure = str(error)
+        failure = sentence(error)
     finally:
         model.train(training)
     failed = accelerator.gather(torch.tensor([bool(failure)], device=accelerator.device))

@@ -66,6 +66,7 @@ def _trained_model(name: str, recipe: Recipe, num_classes: int, pretrained_backb
     run = read_run_record(Path(name.removeprefix('local-dir:')))
     license = model.pretrained_cfg.get('license') or (run or {}).get('start_license')
     model.reset_classifier(num_classes)  # forgets it
+    model.calibration = None  # of the former classifier; a plain timm model does not know it
     model.start_license = license
     return model
 

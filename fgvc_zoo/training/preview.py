@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fgvc_zoo._device import peak_memory
+from fgvc_zoo.tasks import MethodTask
 from fgvc_zoo.training.config import TrainConfig
 from fgvc_zoo.training.setup import train_mode
 from fgvc_zoo.training.trainer import Run, with_task_settings
@@ -73,7 +74,9 @@ class _TimedRun(Run):
 
     def preview(self, operators: bool) -> Preview:
         train_mode(self.prepared, self.model, self.recipe)
-        self.sampler.set_epoch(0)
+        self.sampler.set_epoch(self.recipe.early_epochs)  # whose images have their full size
+        if isinstance(self.task, MethodTask):
+            self.task.become_typical()
         batches = (batch for _ in range(WARM_UP + STEPS) for batch in self.loader)  # an epoch may have fewer steps
         steps = [self._timed_step(batches, step) for step in range(WARM_UP + STEPS)][WARM_UP:]
         table = self._profile() if operators else ''

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from fgvc_zoo._errors import UserError, first_line
-from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, open_dataset, train_transform
+from fgvc_zoo.data import BalancedSampler, EpochSampler, ImageDataset, outlast_signal, train_transform
 from fgvc_zoo.data.transforms import Transform
 from fgvc_zoo.loading import TimmModel, load_model
 from fgvc_zoo.losses import balanced_weights
@@ -26,7 +26,6 @@ from fgvc_zoo.recipes import Recipe
 from fgvc_zoo.run_record import RUN_RECORD, read_run_record
 from fgvc_zoo.tasks import MethodTask, create_task
 from fgvc_zoo.training.checkpoint import CHECKPOINT, load_state
-from fgvc_zoo.training.interrupt import outlast_signal
 
 
 def parameter_groups(model: TimmModel, recipe: Recipe, task: nn.Module | None = None) -> list[dict[str, Any]]:
@@ -154,26 +153,23 @@ def _origin(model: TimmModel, name: str) -> str:
     return 'new' if isinstance(model, FineGrainedModel) and not name.startswith(('backbone.', 'backbones.')) else 'backbone'
 
 
-def train_dataset(data: str, split: str, recipe: Recipe, cfg: dict[str, Any], seed: int) -> ImageDataset:
-    """The training split with the recipe's augmentation, at the input size of `cfg`, the model's pretrained_cfg, and smaller in the
+def augment(dataset: ImageDataset, recipe: Recipe, cfg: dict[str, Any]) -> None:
+    """Give a training split the recipe's augmentation, at the input size of `cfg`, the model's pretrained_cfg, and smaller in the
     recipe's early epochs.
 
-    Its randomness is a function of the seed and of the sampler's key.
-
     Raises:
-        UserError: The model is tied to one input size and the recipe has early epochs, or the data cannot be used.
+        UserError: The model is tied to one input size and the recipe has early epochs.
     """
     def at(size: int) -> Transform:
         return train_transform(
             size, cfg['mean'], cfg['std'], cfg['interpolation'], recipe.augmentation, cfg.get('crop_mode') or 'center')
 
     side = cfg['input_size'][-1]
-    dataset = open_dataset(data, split, transform=at(side), seed=seed)
+    dataset.transform = at(side)
     if recipe.early_epochs > 0:
         if cfg.get('fixed_input_size'):
             raise UserError(f"'{cfg['architecture']}' takes one input size, so early_epochs must be 0, not {recipe.early_epochs}")
         dataset.early_epochs, dataset.early_transform = recipe.early_epochs, at(early_side(side, recipe.early_scale))
-    return dataset
 
 
 def early_side(side: int, scale: float) -> int:

@@ -32,11 +32,11 @@ from fgvc_zoo.training.interrupt import StopSignals
 from fgvc_zoo.training.meters import Meters
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo.training.setup import (
+    augment,
     check_unseen,
     images_per_class,
     make_optimizer,
     schedule,
-    train_dataset,
     train_loader,
     train_sampler,
     trained_backbone,
@@ -80,13 +80,14 @@ class RunState:
             torch.backends.cudnn.benchmark = True  # every step has the same shapes
         torch.manual_seed(config.seed)
 
-        self.class_names = open_dataset(config.data, config.train_split).class_names
+        self.dataset = open_dataset(config.data, config.train_split, seed=config.seed)
+        self.class_names = self.dataset.class_names
         self.model = build_model(config.model, config.recipe, len(self.class_names), config.pretrained_backbone)
         cfg = self.model.pretrained_cfg
         recipe = config.recipe.replace(
             input_size=cfg['input_size'][-1], crop_pct=cfg['crop_pct'], crop_mode=cfg['crop_mode'],
             model_args=portable_args(self.model._model_args) if is_trained(config.model) else config.recipe.model_args)
-        self.dataset = train_dataset(config.data, config.train_split, recipe, cfg, config.seed)
+        augment(self.dataset, recipe, cfg)
         self.recipe = recipe = recipe.replace(images_per_class=images_per_class(recipe, self.dataset.targets))
         self.config = config = replace(config, recipe=recipe)
         self.eval_dataset = (open_dataset(config.data, config.eval_split, transform=eval_transform_for(self.model))

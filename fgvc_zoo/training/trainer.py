@@ -2,13 +2,14 @@
 
 Every random draw is a function of the seed and of where the run stands: the order of the images of (seed, epoch), an image's
 augmentation of (seed, epoch, index, repeat), a step's dropout and attention sampling of (seed, step, process). So a run that is killed and
-resumed ends with the same weights as an uninterrupted one.
+resumed ends with the same weights as an uninterrupted one: on a CPU bit for bit, on a GPU up to the order in which its kernels add.
 """
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
 import time
 import warnings
@@ -23,11 +24,11 @@ import torch.distributed as dist
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
-from fgvc_zoo._device import peak_memory
+from fgvc_zoo._device import enough_memory, peak_memory
 from fgvc_zoo._errors import UserError
 from fgvc_zoo._progress import ProgressLog, progress_bar, time_left
 from fgvc_zoo.calibration import TOO_FEW, fit_calibration
-from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, ImageFolder, fits_in_memory, open_dataset
+from fgvc_zoo.data import TUNING_SPLITS, ImageDataset, ImageError, check_outside, fits_in_memory, open_dataset
 from fgvc_zoo.data.seeding import derive_seed
 from fgvc_zoo.evaluation import method_and_backbone, parts_of, summarize
 from fgvc_zoo.recipes.values import like_default
@@ -61,12 +62,11 @@ def train(config: TrainConfig) -> Path:
     """
     config = with_task_settings(config)
     folder = Path(config.output)
-    dataset = open_dataset(config.data, config.train_split)
-    if isinstance(dataset, ImageFolder) and dataset.holds(folder):
-        raise UserError(f"the run folder '{folder}' would be a class of the photographs in '{dataset.root}': choose one outside of them")
+    _check_place(config, folder)
     with run_folder(folder, config.resume):
         try:
-            return Run(config, folder).run()
+            with enough_memory('a smaller batch_size, or accumulate=2'):
+                return Run(config, folder).run()
         except RuntimeError as error:
             if not (isinstance(error, dist.DistError) or 'gloo' in str(error)):  # gloo's errors have no class of their own
                 raise
@@ -76,6 +76,11 @@ def train(config: TrainConfig) -> Path:
                 raise
             raise UserError('a batch norm that trains needs more than one value a channel: take a larger batch_size or input_size, or '
                             'freeze_bn=true') from error
+
+
+def _check_place(config: TrainConfig, folder: Path) -> None:
+    """Raise a UserError if the run folder would be a class of the photographs."""
+    check_outside(open_dataset(config.data, config.train_split), folder)
 
 
 def with_task_settings(config: TrainConfig) -> TrainConfig:
@@ -102,16 +107,18 @@ class Run(RunState):
         terminal = self.config.progress and sys.stdout.isatty()
         self.log = ProgressLog(main and not terminal)
         self._estimated = not main
+        self._timed, self._timed_seconds = 0, 0.0  # steps from which the time of the others is estimated
         if main and self.config.progress:
             for line in filter(None, (self._introduction(), shape_advice(self.dataset, self.model.pretrained_cfg))):
                 print(line, file=sys.stderr, flush=True)
-        with progress_bar(terminal and main, details=True) as bar, self.stop:
+        with progress_bar(terminal and main, details=True) as bar:
             self._cache(bar)
             total = self.recipe.epochs * self.steps_per_epoch
             bar_task = bar.add_task('training', total=total, completed=self.epoch * self.steps_per_epoch + self.step_in_epoch, details='')
-            while self.epoch < self.recipe.epochs:
-                self._train_epoch(bar, bar_task)
-                self._finish_epoch()
+            with self.stop:
+                while self.epoch < self.recipe.epochs:
+                    self._train_epoch(bar, bar_task)
+                    self._finish_epoch()
         if main:
             self._export(self.folder)
             if lost := self.dataset.unreadable:
@@ -123,8 +130,9 @@ class Run(RunState):
     def _cache(self, bar: Progress) -> None:
         """Decode the images once, if they fit: decoding is the bottleneck on small machines."""
         size = self.decoded_side
-        # forked workers share the images, others get copies
+        # forked workers share the images, others get copies; so do the other processes of this machine
         copies = 1 if multiprocessing.get_start_method() == 'fork' else 1 + self.config.workers
+        copies *= int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
         for dataset in filter(None, (self.dataset, self.eval_dataset)):
             cache = self.config.cache
             if cache is None:
@@ -148,7 +156,7 @@ class Run(RunState):
         self._estimated = True
         left = self.recipe.epochs * self.steps_per_epoch - self.epoch * self.steps_per_epoch - self.step_in_epoch
         memory = peak_memory(self.accelerator.device)
-        print(f'about {time_left(left * self.meters.seconds / self.meters.steps)} to go without measuring'
+        print(f'about {time_left(left * self._timed_seconds / self._timed)} to go without measuring'
               f"{f', {memory / 1e9:.1f} GB of memory so far' if memory else ''}", file=sys.stderr, flush=True)
 
     def _train_epoch(self, bar: Progress, bar_task: TaskID) -> None:
@@ -159,10 +167,11 @@ class Run(RunState):
         if self.step_in_epoch == 0 and recipe.similar_classes > 1:  # an epoch that is resumed has those it began with
             self.sampler.class_vectors = class_vectors(self.model)
         self.sampler.set_epoch(self.epoch, start=self.step_in_epoch * recipe.batch_size)
-        begun = saved = time.monotonic()
+        begun = saved = now = time.monotonic()
         before = self.meters.seconds
         for images, targets in self.loader:
             step = self.epoch * self.steps_per_epoch + self.step_in_epoch
+            last, typical = now, self._is_typical()
             torch.manual_seed(derive_seed(self.config.seed, step, accelerator.process_index))
             self.scheduler.step_update(step)
             parts = self._step(images, targets, step)
@@ -173,8 +182,10 @@ class Run(RunState):
             details = self.meters.brief(self.images_per_step)
             bar.update(bar_task, advance=1, description=f'epoch {self.epoch + 1}/{recipe.epochs}', details=details)
             self.log.update(self._line)
-            if self.config.progress and self.meters.steps == _ESTIMATED_AFTER and not self._estimated:
-                self._estimate()
+            if typical and not self._estimated:
+                self._timed, self._timed_seconds = self._timed + 1, self._timed_seconds + now - last
+                if self.config.progress and self._timed == _ESTIMATED_AFTER:
+                    self._estimate()
             signal, due = self._agree(step, now - saved > CHECKPOINT_SECONDS)
             if signal or due:
                 self.seconds += now - saved
@@ -196,6 +207,10 @@ class Run(RunState):
         mine = torch.tensor([[self.stop.received, int(due)]], device=self.accelerator.device)
         signal, anyone_due = self.accelerator.gather(mine).amax(0).tolist()
         return signal, bool(anyone_due)
+
+    def _is_typical(self) -> bool:
+        """Whether a step costs now what most steps do."""
+        return self.epoch >= max(self.recipe.early_epochs, self.recipe.frozen_epochs) and getattr(self.task, 'typical', True)
 
     def _train_backbone(self, trains: bool) -> None:
         """Let the backbone's weights get gradients, or not: without one, the optimizer leaves them and their momentum alone."""
@@ -293,7 +308,7 @@ class Run(RunState):
         if self.epoch == 0 and self.accelerator.is_main_process and not getattr(self.task, 'has_phases', False):
             warn_at_chance(row['train_top1'], len(self.class_names), self.meters.steps, self.recipe.batch_size)
         if self.accelerator.is_main_process:
-            self.history.add({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+            self.history.add({key: float(f'{value:.8g}') if isinstance(value, float) else value for key, value in row.items()})
             if self.config.progress:
                 print(summary(row, self.recipe.epochs, self.config.eval_split), flush=True)
             self._export_epoch(row)
@@ -315,7 +330,7 @@ class Run(RunState):
         """Accuracies of the weights that would be kept, in percent. Photographs held back from training calibrate the model too."""
         split = self.config.eval_split
         try:
-            answers = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size)
+            answers = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size, self.config.workers)
         except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
             warnings.warn(f"the split '{split}' is not measured after epoch {self.epoch + 1}: {error}", stacklevel=1)
             return {}

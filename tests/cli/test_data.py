@@ -76,3 +76,9 @@ def test_imagehash_is_named_where_it_is_missing(call, photos, monkeypatch):
     monkeypatch.setitem(sys.modules, 'imagehash', None)
     status, _, err = call('data', photos)
     assert status == 2 and "pip install 'fgvc-zoo[data]'" in err
+
+
+def test_a_report_among_the_photographs_would_be_a_class(call, photos):
+    for place in (photos / 'train' / 'report', photos / 'train' / 'kiwi' / 'report'):
+        status, _, err = call('data', photos, '--output', place)
+        assert status == 2 and 'would be a class of the photographs' in err and not place.exists()

@@ -62,3 +62,9 @@ def test_a_folder_that_cannot_be_written_is_found_before_measuring(call, run_fol
     (tmp_path / 'file').write_text('x')
     status, _, err = call('evaluate', run_folder, '--data', f'folder:{photos}', '--report', tmp_path / 'file' / 'report')
     assert status == 2 and 'nothing can be written to' in err.splitlines()[-1]
+
+
+def test_a_report_among_the_photographs_would_be_a_class(call, run_folder, photos):
+    place = photos / 'test' / 'report'
+    status, _, err = call('evaluate', run_folder, '--data', f'folder:{photos}', '--report', place)
+    assert status == 2 and 'would be a class of the photographs' in err and not place.exists()

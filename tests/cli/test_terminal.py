@@ -1,5 +1,6 @@
 """Names from outside, encodings and pipes: no name acts on the terminal, no encoding and no reader stops a command."""
 
+import errno
 import json
 import os
 import shutil
@@ -90,3 +91,18 @@ def test_class_names_of_a_model_do_not_act_on_the_terminal(call, photos, run_fol
     assert status == 0
     assert '[red]:apple:' in out and r'\x1b[31mkiwi' in out and r'le\u202eek' in out
     assert '\x1b' not in out and '\u202e' not in out
+
+
+@pytest.mark.parametrize(('error', 'says'), [
+    (OSError(errno.ENOMEM, 'Cannot allocate memory'), 'fgvc-zoo: error: Cannot allocate memory\n'),
+    (OSError(errno.ENOSPC, 'No space left on device'), 'fgvc-zoo: error: the output cannot be read or written: No space left on device\n'),
+    (OSError(errno.EACCES, 'Permission denied', 'a.txt'), 'fgvc-zoo: error: a.txt cannot be read or written: Permission denied\n')])
+def test_errors_of_the_system_name_a_file_if_there_is_one(call, error, says, monkeypatch):
+    import fgvc_zoo_cli
+
+    def refuse():
+        raise error
+
+    monkeypatch.setattr(fgvc_zoo_cli, 'forget_output', lambda: None)
+    monkeypatch.setattr(fgvc_zoo_cli, 'app', refuse)
+    assert call() == (2, '', says)

@@ -100,7 +100,7 @@ def test_a_killed_process_is_one_sentence(mixed):
     def kill(image):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(UserError, match='a process that decodes images was killed'):
+    with pytest.raises(UserError, match='a process that loads images was killed'):
         list(load_batches(mixed, kill, 2, 1))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -80,3 +81,28 @@ def test_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fits_in_memory(250) and not fits_in_memory(251)
     monkeypatch.delattr(os, 'sysconf')
     assert not fits_in_memory(0)
+
+
+@pytest.mark.parametrize(('names', 'limit', 'left'), [
+    (('memory.max', 'memory.current', 'inactive_file'), '1000', 700),
+    (('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'), '1000', 700),
+    (('memory.max', 'memory.current', 'inactive_file'), 'max', math.inf),
+    (('other', 'other', 'other'), '1000', math.inf)])
+def test_the_limit_of_a_container_counts(
+        names: tuple[str, str, str], limit: str, left: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that the kernel drops on demand are free."""
+    (tmp_path / names[0]).write_text(limit + '\n')
+    (tmp_path / names[1]).write_text('400\n')
+    (tmp_path / 'memory.stat').write_text(f'anon 300\n{names[2]} 100\n')
+    if names[0] == 'other':
+        (tmp_path / 'other').unlink()
+    assert cache._left_in(tmp_path) == left
+    monkeypatch.setattr(cache, '_group_bytes', lambda: left)
+    monkeypatch.setattr(cache, '_machine_bytes', lambda: 10_000)
+    assert cache.fits_in_memory(175) and cache.fits_in_memory(176) == (left > 1000)
+
+
+def test_the_groups_above_count_too() -> None:
+    root = Path('/sys/fs/cgroup')
+    assert cache._group_folders('', '/job/step') == [root, root / 'job', root / 'job' / 'step']
+    assert cache._group_folders('memory', '/') == [root / 'memory']

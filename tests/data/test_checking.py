@@ -86,3 +86,13 @@ def test_official_numbers_are_compared_for_a_whole_data_set_only(cub: Callable[.
 def test_a_folder_without_a_test_split(photos: Path) -> None:
     report = check_data(str(photos / 'train'))
     assert report.images == dict(train=12)
+
+
+def test_many_copies_of_one_file_make_as_many_pairs(photos: Path) -> None:
+    from fgvc_zoo.data.checking import _duplicates
+
+    prints = [('same', 0, f'train/{index}', index % 2) for index in range(3000)] + [
+        (f'other {index}', 7 << 40, f'test/{index}', 0) for index in range(3000)]
+    found = _duplicates(prints)
+    assert len(found) == 2 * 2999
+    assert {pair.first for pair in found} == {'train/0', 'test/0'} and sum(pair.exact for pair in found) == 2999

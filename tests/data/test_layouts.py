@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import LAYOUTS, open_dataset
+from fgvc_zoo.data import LAYOUTS, ImageError, open_dataset
 
 
 def write(path: Path, text: str = '', size: tuple[int, int] = (40, 30)) -> None:
@@ -355,6 +356,11 @@ def test_parquet_without_class_names(tmp_path: Path) -> None:
     save(image=[photo] * 2, label=['plum', 'pear'], train=['plum', 'kiwi', 'apple'])
     with pytest.raises(UserError, match="has the class 'pear', which the training split has not"):
         open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
+    save(image=[None, photo], label=['plum', 'kiwi'])
+    dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
+    with pytest.raises(ImageError, match="test/0000000' has no image"):
+        dataset.load(0)
+    assert dataset.load(1).size == (40, 30)
     save(image=[photo] * 2, label=['plum', None], train=['plum', 'kiwi', 'apple'])
     with pytest.raises(UserError, match='row 1 .* has no label'):
         open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
@@ -394,3 +400,16 @@ def test_every_data_set_says_what_it_is() -> None:
         assert info.title and info.folder, name
         if info.images:
             assert info.classes > 0 and {'train', 'test'} <= set(info.images) and info.citation and info.home.startswith('http'), name
+
+
+def test_photographs_of_the_small_training_split_are_those_of_the_large_one(tmp_path):
+    inat(tmp_path)
+    content = json.loads((tmp_path / 'train.json').read_text())
+    small = json.loads((tmp_path / 'train_mini.json').read_text())
+    for image, copy in zip(content['images'], small['images'], strict=True):
+        copy['file_name'] = image['file_name'].replace('train/', 'train_mini/')
+        shutil.copy(tmp_path / image['file_name'], tmp_path / copy['file_name'])
+    (tmp_path / 'train_mini.json').write_text(json.dumps(small))
+    mini, holdout = (open_dataset(f'inat:{tmp_path}', split) for split in ('train_mini', 'holdout'))
+    assert mini.shared(holdout) == len(holdout) > 0
+    assert mini.shared(open_dataset(f'inat:{tmp_path}', 'val')) == 0

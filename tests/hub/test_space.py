@@ -75,3 +75,14 @@ def test_a_refusal_is_one_sentence(hub, repo_id):
             "try:\n    publish_space.main()\nexcept publish_space.UserError as error:\n    print(error)")
     result = subprocess.run([sys.executable, '-c', code], cwd=SCRIPT.parent, env=env, capture_output=True, text=True, check=False)
     assert "'tester/fgvc-zoo' could not be published" in result.stdout and 'Traceback' not in result.stderr, result.stderr
+
+
+def test_a_folder_of_other_files_is_not_emptied(tmp_path):
+    (tmp_path / 'thesis.txt').write_text('mine')
+    with pytest.raises(script.UserError, match='choose a folder of its own'):
+        script.stage_space(tmp_path)
+    assert (tmp_path / 'thesis.txt').read_text() == 'mine'
+    (tmp_path / 'empty').mkdir()
+    folder = script.stage_space(tmp_path / 'empty')
+    (folder / 'old.txt').write_text('of an earlier version')
+    assert not (script.stage_space(folder) / 'old.txt').exists()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from fgvc_zoo import UserError
 from fgvc_zoo.checkpoints import golden_input
 from fgvc_zoo.models import METHODS
-from fgvc_zoo.publishing import check, stage
+from fgvc_zoo.publishing import check, stage, staging
 
 REPO = 'tester/apples'
 
@@ -208,7 +208,7 @@ def test_files_appear_whole_or_not_at_all(run, staged):
     (staged / 'labels.txt').mkdir()  # no file can take this place
     with pytest.raises(UserError, match='cannot write'):
         stage(run, staged, 'tester/other', 'MIT')
-    assert {path.name: path.read_bytes() for path in staged.iterdir() if path.is_file()} == before
+    assert {path.name: path.read_bytes() for path in staged.iterdir() if path.is_file() and path.name != '.staging'} == before
 
 
 def test_damage_is_named(staged):
@@ -258,13 +258,32 @@ def test_files_of_others_are_not_overwritten(run, tmp_path):
         stage(run, mine, REPO, 'MIT')
     assert (mine / 'README.md').read_text() == 'mine' and len(list(mine.iterdir())) == 1
     before = (run / 'model.safetensors').read_bytes()
-    with pytest.raises(UserError, match='choose a folder of its own'):
-        stage(run, run, REPO, 'MIT')
+    other = shutil.copytree(run, tmp_path / 'other')
+    (other / 'model.safetensors').write_bytes(b'of another run')
+    for folder in (run, other):
+        with pytest.raises(UserError, match='choose a folder of its own'):
+            stage(run, folder, REPO, 'MIT')
     assert (run / 'model.safetensors').read_bytes() == before
+    assert (other / 'model.safetensors').read_bytes() == b'of another run'
+
+
+def test_an_interrupted_staging_goes_on(run, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(staging, 'sha256', interrupt)
+        stage(run, tmp_path / 'staged', REPO, 'MIT')
+    assert not (tmp_path / 'staged' / 'checksums.json').exists()
+    assert check(stage(run, tmp_path / 'staged', REPO, 'MIT')) < 1e-4
+    assert not (tmp_path / 'staged' / '.staging').exists()
+
+
+def interrupt(path):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(('config', 'expected'), [
     (dict(model='wsdan_test_resnet', pretrained_backbone=True), 'timm/test_resnet.r160_in1k'),
+    (dict(model='wsdan_test_resnet', pretrained_backbone=True, recipe=dict(model_args=dict(backbone='test_resnet.other'))), ''),
+    (dict(model='test_resnet.r160_in1k', pretrained_backbone=True), 'timm/test_resnet.r160_in1k'),
     (dict(model='wsdan_test_resnet', pretrained_backbone=False), ''),
     (dict(model='wsdan_test_resnet', pretrained_backbone='weights.safetensors'), ''),
     (dict(model='wsdan_tf_efficientnet_lite0.grocery81', pretrained_backbone=True), ''),

@@ -199,3 +199,12 @@ def test_values_become_what_their_annotation_says():
     assert (recipe.lr, recipe.weight_decay, recipe.epochs, recipe.batch_size, recipe.freeze_bn) == (0.001, 0.0001, 3, 8, False)
     assert isinstance(recipe.epochs, int) and isinstance(recipe.batch_size, int) and recipe.ema_decay is None
     assert load_recipe('baseline').replace(**{'augmentation.scale': ['5e-1', 1]}).augmentation.scale == (0.5, 1)
+
+
+def test_a_file_that_extends_a_method_has_its_task(tmp_path):
+    (tmp_path / 'mine.yaml').write_text('extends: wsdan\ndefaults: {lr: 0.005}\n')
+    recipe = load_recipe(str(tmp_path / 'mine.yaml'))
+    assert (recipe.name, recipe.task, recipe.lr) == ('mine', 'wsdan', 0.005)
+    assert recipe.task_args == load_recipe('wsdan').task_args
+    (tmp_path / 'wsdan.yaml').write_text('extends: baseline\n')  # a method's own file, copied and changed
+    assert load_recipe(str(tmp_path / 'wsdan.yaml')).task == 'wsdan'

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 import torch
+from timm.optim import create_optimizer_v2
 
 from fgvc_zoo import UserError
 from fgvc_zoo.training import checkpoint
@@ -25,6 +26,37 @@ def test_round_trip_of_an_optimizer(tmp_path):
             assert torch.equal(other.state[parameter][key], value)
     assert {key: found[key] for key in ('nothing', 'rows', 'flag', 'empty')} == {
         'nothing': None, 'rows': [dict(epoch=1, loss=0.5)], 'flag': True, 'empty': {}}
+
+
+def test_tuples_and_dtypes_come_back_as_such(tmp_path):
+    state = dict(betas=(0.9, 0.999), nested=[(1, (torch.ones(2), 'a'))], kind=torch.bfloat16, rows=[1, 2])
+    save_state(tmp_path / 'state', state)
+    found = load_state(tmp_path / 'state')
+    assert found['betas'] == (0.9, 0.999) and found['kind'] is torch.bfloat16 and found['rows'] == [1, 2]
+    (number, (tensor, letter)), = found['nested']
+    assert (number, letter) == (1, 'a') and torch.equal(tensor, torch.ones(2))
+
+
+@pytest.mark.parametrize('name', ['adafactorbv', 'sgd', 'lamb'])
+def test_an_optimizer_goes_on(name, tmp_path):
+    weights = []
+    for interrupted in (False, True):
+        torch.manual_seed(0)
+        parameter = torch.nn.Parameter(torch.randn(4, 3))
+
+        def make(parameter=parameter):
+            return create_optimizer_v2([parameter], opt=name, lr=0.1)
+
+        optimizer = make()
+        for step in range(4):
+            if interrupted and step == 2:
+                save_state(tmp_path / 'state', optimizer.state_dict())
+                optimizer = make()
+                optimizer.load_state_dict(load_state(tmp_path / 'state'))
+            parameter.grad = parameter.detach() * (step + 1)
+            optimizer.step()
+        weights.append(parameter.detach().clone())
+    assert torch.equal(*weights)
 
 
 def test_shared_memory_is_stored_twice(tmp_path):

@@ -32,7 +32,9 @@ def test_curves_have_plain_names():
     names = dict(
         loss='sum', loss_raw='raw', train_top1='training', holdout_top1='holdout', holdout_raw_top1='holdout, raw',
         lr='rate of the backbone')
-    assert {column: _name(column) for column in names} == names
+    assert {column: _name(column, 'holdout') for column in names} == names
+    assert [_name(column, 'train_only') for column in ('train_top1', 'train_only_top1', 'train_only_raw_top1')] == [
+        'training', 'train only', 'train only, raw']
 
 
 def test_curves_are_a_picture(tmp_path):

@@ -176,3 +176,23 @@ def test_a_checkpoint_of_an_older_version_goes_on(finished):
     del state['identity']['recipe']['decay_rate']
     save_checkpoint(folder, json.loads(json.dumps(state['identity'])) and state)
     train(finished)
+
+
+@pytest.mark.parametrize(('before', 'after', 'says'), [
+    ({'drop_rate': 0.5}, {}, r'recipe model_args\.drop_rate: 0\.5, now not given'),
+    ({}, {'drop_rate': 0.5}, r'recipe model_args\.drop_rate: not given, now 0\.5'),
+    ({'drop_rate': 0.5, 'global_pool': 'avg'}, {'drop_rate': 0.1, 'global_pool': 'avg'}, r'recipe model_args\.drop_rate: 0\.5, now 0\.1'),
+])
+def test_other_arguments_of_the_model_are_another_run(config, before, after, says):
+    dataset = open_dataset(config.data, 'train')
+    saved, now = (identity(replace(config, recipe=config.recipe.replace(model_args=args)), dataset, 1) for args in (before, after))
+    check_identity(saved, saved, Path('run'), accept_changes=False)
+    with pytest.raises(UserError, match=says):
+        check_identity(saved, now, Path('run'), accept_changes=True)
+
+
+def test_an_error_of_the_training_does_not_blame_the_folder(tmp_path):
+    with pytest.raises(PermissionError, match='of a photograph'), run_folder(tmp_path / 'run', resume=False):
+        raise PermissionError('of a photograph')
+    with run_folder(tmp_path / 'run', resume=False):  # it is free again
+        pass

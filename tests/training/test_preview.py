@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from fgvc_zoo.recipes import load_recipe
-from fgvc_zoo.training import TrainConfig, preview
+from fgvc_zoo.training import TrainConfig, preview, train
+from fgvc_zoo.training.trainer import Run
 
 
 @pytest.fixture(scope='module')
@@ -45,3 +46,25 @@ def test_the_groups_hold_every_parameter(photos, tmp_path):
     assert sum(count for count, *_ in found.groups) + found.frozen == sum(
         parameter.numel() for parameter in timm.create_model('test_resnet', num_classes=2).parameters())
     assert found.operators == ''
+
+
+def test_it_looks_at_the_phase_that_most_steps_are_of(photos, tmp_path, monkeypatch):
+    """RA-CNN's first phase trains the proposals only, and early epochs see small images."""
+    seen, original = [], Run._step
+
+    def step(run, images, *rest):
+        seen.append((run.task.phase, images.shape[-1]))
+        return original(run, images, *rest)
+
+    monkeypatch.setattr(Run, '_step', step)
+    recipe = load_recipe('racnn').replace(
+        epochs=2, early_epochs=1, early_scale=0.5, batch_size=4, input_size=64,
+        **{'model_args.backbone': 'test_resnet', 'task_args.proposal_steps': 30})
+    preview(TrainConfig('racnn', f'folder:{photos}', str(tmp_path), recipe, pretrained_backbone=False, workers=0, device='cpu'))
+    assert set(seen) == {('classification', 64)}
+
+
+def test_a_training_says_how_long_it_takes_where_an_epoch_has_few_steps(photos, tmp_path, capsys):
+    recipe = load_recipe('baseline').replace(epochs=4, batch_size=4, input_size=64, early_epochs=1)  # epochs of two steps
+    train(TrainConfig('test_resnet', f'folder:{photos}', str(tmp_path / 'run'), recipe, pretrained_backbone=False, workers=0, device='cpu'))
+    assert capsys.readouterr().err.count('to go without measuring') == 1

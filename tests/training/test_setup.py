@@ -12,17 +12,17 @@ from torch import nn
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import UserError
-from fgvc_zoo.data import BalancedSampler
+from fgvc_zoo.data import BalancedSampler, open_dataset
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import create_task
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo.training.setup import (
+    augment,
     class_vectors,
     early_side,
     images_per_class,
     parameter_groups,
     schedule,
-    train_dataset,
     train_mode,
     trained_backbone,
 )
@@ -136,13 +136,19 @@ def test_the_backbone_that_is_trained():
     assert {id(parameter) for parameter in found} == scales & {id(parameter) for parameter in model.backbone.parameters()}
 
 
+def augmented(root, recipe, cfg):
+    dataset = open_dataset(f'folder:{root}', 'train')
+    augment(dataset, recipe, cfg)
+    return dataset
+
+
 def test_early_epochs_see_smaller_images_and_every_epoch_its_own_crop(photos):
     recipe = load_recipe('baseline').replace(early_epochs=2, early_scale=0.7)
     cfg = timm.get_pretrained_cfg('test_resnet').to_dict()
-    dataset = train_dataset(f'folder:{photos}', 'train', recipe, {**cfg, 'input_size': (3, 224, 224)}, seed=0)
+    dataset = augmented(photos, recipe, {**cfg, 'input_size': (3, 224, 224)})
     assert [dataset[epoch, 0, 0][0].shape[-1] for epoch in range(4)] == [160, 160, 224, 224]
-    assert torch.equal(dataset[2, 0, 0][0], train_dataset(
-        f'folder:{photos}', 'train', recipe.replace(early_epochs=0), {**cfg, 'input_size': (3, 224, 224)}, seed=0)[2, 0, 0][0])
+    assert torch.equal(
+        dataset[2, 0, 0][0], augmented(photos, recipe.replace(early_epochs=0), {**cfg, 'input_size': (3, 224, 224)})[2, 0, 0][0])
 
 
 def test_training_images_become_square_as_those_of_prediction(tmp_path):
@@ -153,7 +159,7 @@ def test_training_images_become_square_as_those_of_prediction(tmp_path):
     cfg = {**timm.get_pretrained_cfg('test_resnet').to_dict(), 'mean': (0.5, 0.5, 0.5)}
     still = load_recipe('baseline').replace(augmentation=dict(scale=[1.0, 1.0], ratio=[1.0, 1.0], hflip=0, color_jitter=0))
     for mode, padded in (('border', True), ('squash', False), ('center', False), (None, False)):
-        image = train_dataset(f'folder:{tmp_path}', 'train', still, {**cfg, 'crop_mode': mode}, seed=0)[0, 0, 0][0]
+        image = augmented(tmp_path, still, {**cfg, 'crop_mode': mode})[0, 0, 0][0]
         assert (image[:, 0].abs().max().item() < 0.02) == padded, mode
 
 
@@ -166,7 +172,7 @@ def test_early_images_are_a_multiple_of_32_and_never_larger_than_the_others(side
 def test_early_epochs_need_a_model_that_takes_several_sizes(photos):
     cfg = timm.get_pretrained_cfg('vit_tiny_patch16_224').to_dict()
     with pytest.raises(UserError, match='takes one input size, so early_epochs must be 0, not 1'):
-        train_dataset(f'folder:{photos}', 'train', load_recipe('baseline').replace(early_epochs=1), cfg, seed=0)
+        augmented(photos, load_recipe('baseline').replace(early_epochs=1), cfg)
 
 
 def test_the_rows_of_the_classifier_tell_similar_classes():

@@ -21,6 +21,7 @@ from fgvc_zoo.evaluation import collect_answers
 from fgvc_zoo.loading import architecture_of, eval_transform_for, is_trained, load_model, trained_weights
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.run_record import fingerprint, read_run_record
+from fgvc_zoo.saving import save_model
 from fgvc_zoo.training import TrainConfig, state, train, trainer
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo_cli import app
@@ -306,3 +307,13 @@ def test_keeping_decoded_images_in_memory_changes_nothing(tmp_path):
 def test_the_best_epoch_is_never_chosen_on_the_test_split(photos, tmp_path, split):
     with pytest.raises(UserError, match="never on 'test'"):
         config(photos, tmp_path, keep_best=True, eval_split=split)
+
+
+def test_a_new_classifier_is_not_calibrated(photos, others, tmp_path):
+    """Neither a method's nor that of a plain timm model, whose own `reset_classifier` knows of no calibration."""
+    for name, recipe in (('wsdan', config(photos, '').recipe), ('test_resnet', load_recipe('baseline').replace(input_size=48))):
+        model = build_model(name, recipe, 2, False)
+        model.calibration = Calibration(0.5, 0.9, 500)
+        folder = save_model(model, tmp_path / name, ['red', 'green'])
+        assert calibration_of(load_model(str(folder))).images == 500
+        assert calibration_of(build_model(str(folder), recipe, 3, True)) == Calibration()

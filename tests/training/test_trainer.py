@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 import fgvc_zoo  # noqa: F401
 from fgvc_zoo import WSDAN, UserError
+from fgvc_zoo.evaluation import collect_answers
 from fgvc_zoo.models.registry import backbone_cfg
 from fgvc_zoo.recipes import load_recipe
 from fgvc_zoo.tasks import task_settings
-from fgvc_zoo.training import TrainConfig, state as state_module, train, trainer as trainer_module
+from fgvc_zoo.training import TrainConfig, measure as measure_module, state as state_module, train, trainer as trainer_module
 from fgvc_zoo.training.checkpoint import load_checkpoint
 from fgvc_zoo.training.models import build_model
 from fgvc_zoo.training.setup import parameter_groups
@@ -237,13 +238,13 @@ def test_every_classifier_starts_from_zeros(name, args):
     assert any(parameter.any() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize('cache', [False, True])
-def test_an_unreadable_image_of_the_measured_split_does_not_end_the_run(photos, tmp_path, cache):
+@pytest.mark.parametrize(('cache', 'workers'), [(False, 0), (True, 0), (False, 1)])
+def test_an_unreadable_image_of_the_measured_split_does_not_end_the_run(photos, tmp_path, cache, workers):
     root = tmp_path / 'photos'
     shutil.copytree(photos, root)
     (root / 'test' / 'red' / '0.jpg').write_bytes(b'')
     with pytest.warns(UserWarning, match=r"'test' is not measured after epoch 2: the image '.*0\.jpg' is empty"):
-        folder = train(config(root, tmp_path / 'run', eval_split='test', cache=cache))
+        folder = train(config(root, tmp_path / 'run', eval_split='test', cache=cache, workers=workers))
     rows = list(csv.DictReader((folder / 'history.csv').open()))
     assert len(rows) == 2 and 'test_top1' not in rows[0]
 
@@ -257,3 +258,44 @@ def test_workers_that_get_copies_of_the_decoded_images_are_counted(method, copie
     run._cache(trainer_module.progress_bar(False))
     size = int(1.5 * 48)
     assert asked == [copies * run.dataset.cache_bytes(size)]
+
+
+def test_other_processes_of_the_machine_hold_the_images_too(photos, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
+    monkeypatch.setattr(trainer_module, 'fits_in_memory', lambda nbytes: asked.append(nbytes))
+    run = trainer_module.Run(trainer_module.with_task_settings(config(photos, tmp_path / 'run')), tmp_path)
+    run._cache(trainer_module.progress_bar(False))
+    assert asked == [4 * run.dataset.cache_bytes(int(1.5 * 48))]
+
+
+def test_a_full_memory_is_one_sentence(photos, tmp_path, monkeypatch):
+    def step(*_):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+
+    monkeypatch.setattr(trainer_module.Run, '_step', step)
+    with pytest.raises(UserError, match='the memory is full: use a smaller batch_size, or accumulate=2'):
+        train(config(photos, tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('cache', [False, True])
+def test_measuring_takes_the_workers_of_the_training(cache, photos, tmp_path, monkeypatch):
+    """With images in memory there is nothing to load."""
+    asked = []
+
+    def collect(model, dataset, batch_size, workers, device):
+        asked.append(workers)
+        return collect_answers(model, dataset, batch_size, workers, device)
+
+    monkeypatch.setattr(measure_module, 'collect_answers', collect)
+    found = []
+    for workers in (0, 1):
+        folder = train(config(photos, tmp_path / str(workers), eval_split='test', cache=cache, workers=workers))
+        found.append([row['test_top1'] for row in csv.DictReader((folder / 'history.csv').open())])
+    assert asked == [0, 0, *([0, 0] if cache else [1, 1])] and found[0] == found[1]
+
+
+def test_a_small_learning_rate_is_not_rounded_to_zero(photos, tmp_path):
+    folder = train(config(photos, tmp_path / 'run', recipe=config(photos, '').recipe.replace(lr=2e-7, min_lr=0.01)))
+    rates = [float(row['lr']) for row in csv.DictReader((folder / 'history.csv').open())]
+    assert len(rates) == 2 and 0 < rates[1] < rates[0] <= 2e-7

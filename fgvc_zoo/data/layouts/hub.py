@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from fgvc_zoo._errors import UserError, first_line
 from fgvc_zoo.data._base import ImageDataset, Sample
+from fgvc_zoo.data.images import ImageError
 from fgvc_zoo.data.info import DataInfo
 
 
@@ -43,7 +44,7 @@ class HubDataset(ImageDataset):
             import datasets
         except ModuleNotFoundError as error:
             raise UserError("hfds needs the library datasets: pip install 'fgvc-zoo[data]'") from error
-        place = str(self.root)
+        place = self.root.as_posix()  # a name of the Hub has a slash on every system
         try:
             if self.root.is_dir():
                 files = {split: sorted(map(str, self.root.rglob(f'{split}-*.parquet'))) for split in ('train', 'validation', 'test')}
@@ -97,6 +98,8 @@ class HubDataset(ImageDataset):
 
     def file(self, index: int) -> Path | BinaryIO:
         row = self._images[int(self.keys[index].rpartition('/')[2])][self._column]
+        if row is None or (row['bytes'] is None and row['path'] is None):
+            raise ImageError(f"'{self.root}/{self.keys[index]}' has no image")
         if row['bytes'] is None:
             return Path(row['path'])
         file = io.BytesIO(row['bytes'])

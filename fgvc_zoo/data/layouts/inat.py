@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class INaturalist(ImageDataset):
 
     def official_splits(self) -> tuple[str, ...]:
         return tuple(self._files())
+
+    def _identities(self) -> Iterable[tuple[Path, str]]:
+        """`train_mini/` has copies of images of `train/`, so the first folder does not count."""
+        return ((self.root, key.partition('/')[2]) for key in self.keys)
 
     def _read(self, split: str) -> tuple[list[str], list[Sample]]:
         files = self._files()
