@@ -58,6 +58,11 @@ class TrainConfig:
     progress: bool = True
     command: str = ''
 
+    @property
+    def measured(self) -> str | None:
+        """What the history calls the split that is measured. 'train' there is the accuracy on the augmented images of an epoch."""
+        return 'train_split' if self.eval_split == 'train' else self.eval_split
+
     def __post_init__(self) -> None:
         check_range('seed', self.seed, 0, 2**32 - 1)
         check_range('workers', self.workers, 0, 1024)

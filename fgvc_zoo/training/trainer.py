@@ -310,7 +310,7 @@ class Run(RunState):
         if self.accelerator.is_main_process:
             self.history.add({key: float(f'{value:.8g}') if isinstance(value, float) else value for key, value in row.items()})
             if self.config.progress:
-                print(summary(row, self.recipe.epochs, self.config.eval_split), flush=True)
+                print(summary(row, self.recipe.epochs, self.config.measured), flush=True)
             self._export_epoch(row)
         self.epoch, self.step_in_epoch, self.meters = self.epoch + 1, 0, Meters()
         self._save()
@@ -320,7 +320,7 @@ class Run(RunState):
         config = self.config
         if config.save_every and (self.epoch + 1) % config.save_every == 0:
             self._export(self.folder)
-        measured = f'{config.eval_split}_top1'
+        measured = f'{config.measured}_top1'
         if config.keep_best and row.get(measured, self.best) > self.best:
             self.best = row[measured]
             self._export(self.folder / BEST)
@@ -328,7 +328,7 @@ class Run(RunState):
 
     def _measure(self, dataset: ImageDataset) -> dict[str, float]:
         """Accuracies of the weights that would be kept, in percent. Photographs held back from training calibrate the model too."""
-        split = self.config.eval_split
+        split, name = self.config.eval_split, self.config.measured
         try:
             answers = measure(self.final_model, dataset, self.accelerator, self.recipe.batch_size, self.config.workers)
         except ImageError as error:  # the accuracy on fewer images is not comparable with other epochs
@@ -339,8 +339,8 @@ class Run(RunState):
             if not self.model.calibration.threshold:
                 warnings.warn(TOO_FEW, stacklevel=1)
         metrics = summarize(answers, dataset, self.model.pretrained_cfg)
-        parts = {f'{split}_{name}_top1': metrics[name]['top1'] for name in parts_of(metrics) if name != 'combined'}
-        return {f'{split}_top1': metrics['top1'], **parts}
+        parts = {f'{name}_{part}_top1': metrics[part]['top1'] for part in parts_of(metrics) if part != 'combined'}
+        return {f'{name}_top1': metrics['top1'], **parts}
 
 
 def summary(row: dict[str, Any], epochs: int, split: str | None) -> str:
@@ -349,11 +349,11 @@ def summary(row: dict[str, Any], epochs: int, split: str | None) -> str:
     Args:
         row: Of the history.
         epochs: Of the whole run.
-        split: The split that is measured, if any.
+        split: What the row calls the split that is measured, if any.
     """
     parts = [f"loss {row['loss']:.3f}", f"training accuracy {row['train_top1']:.1f} %"]
-    if f'{split}_top1' in row:
-        parts.append(f"accuracy on {split} {row[f'{split}_top1']:.1f} %")
+    if split and f'{split}_top1' in row:
+        parts.append(f"accuracy on {split.replace('_', ' ')} {row[f'{split}_top1']:.1f} %")
     parts.append(f"{row['images_per_second']:.0f} images/s")
     return f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -299,3 +300,13 @@ def test_a_small_learning_rate_is_not_rounded_to_zero(photos, tmp_path):
     folder = train(config(photos, tmp_path / 'run', recipe=config(photos, '').recipe.replace(lr=2e-7, min_lr=0.01)))
     rates = [float(row['lr']) for row in csv.DictReader((folder / 'history.csv').open())]
     assert len(rates) == 2 and 0 < rates[1] < rates[0] <= 2e-7
+
+
+def test_measuring_the_training_split_does_not_replace_the_accuracy_while_training(photos, tmp_path):
+    rows = {}
+    for split in (None, 'train'):
+        with nullcontext() if split is None else pytest.warns(UserWarning, match='which is trained on'):
+            folder = train(config(photos, tmp_path / str(split), eval_split=split))
+        rows[split] = list(csv.DictReader((folder / 'history.csv').open()))
+    assert [row['train_top1'] for row in rows['train']] == [row['train_top1'] for row in rows[None]]
+    assert all(0 <= float(row[name]) <= 100 for row in rows['train'] for name in ('train_split_top1', 'train_split_raw_top1'))
