@@ -102,7 +102,8 @@ def fit_calibration(logits: Tensor, targets: Tensor) -> Calibration:
     known = familiarity(logits).sort().values
     left_out = math.floor((1 - KEPT) * (len(targets) + 1))  # as many that a further photograph is kept with this probability
     threshold = known[left_out - 1].item() if left_out else 0.0
-    return Calibration(fit_temperature(logits, targets), math.floor(1e4 * threshold) / 1e4, len(targets))
+    threshold = min(math.floor(1e4 * threshold), 9999) / 1e4  # below 1, which a photograph reaches by rounding only
+    return Calibration(fit_temperature(logits, targets), threshold, len(targets))
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:

@@ -56,6 +56,7 @@ def read_config(path: Path) -> dict[str, Any]:
     _check_preprocessing(check, cfg)
     _check_calibration(check, config.get('calibration'))
     dropped: list[str] = []
+    cfg = {key: value for key, value in cfg.items() if value is not None}  # timm's defaults take their places
     config = {**config, 'pretrained_cfg': _without(cfg, _SOURCES, 'pretrained_cfg', dropped),
               'model_args': _without(args, _LOADING, 'model_args', dropped)}
     if dropped:
@@ -116,6 +117,10 @@ def _check_preprocessing(check: _Checker, cfg: dict[str, Any]) -> None:
         check(key == 'mean' or all(value > 0 for value in values), key, f'must be above 0, not {values!r}')
     crop = cfg.get('crop_pct', 1.0)
     check(crop is None or (_is_number(crop) and 0 < crop <= 1), 'crop_pct', f'must be in (0, 1], not {crop!r}')
+    for key in ('first_conv', 'classifier'):
+        names = cfg.get(key) or []
+        check(isinstance(names, str) or (isinstance(names, list) and all(isinstance(name, str) for name in names)), key,
+              f'must be the name of a layer or several, not {names!r}')
     for key, choices in (('interpolation', INTERPOLATIONS), ('crop_mode', CROP_MODES)):
         value = cfg.get(key)
         check(value is None or value in choices, key, f"must be one of {', '.join(choices)}, not {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
@@ -40,11 +41,13 @@ class Answers(NamedTuple):
 
     @property
     def probabilities(self) -> Tensor:
-        """The model's own answers as calibrated probabilities: (N, K) float32, rows sum to 1.
-
-        The predicted class is the first of the largest.
-        """
+        """The model's own answers as calibrated probabilities: (N, K) float32, rows sum to 1."""
         return self.calibration.probabilities(self.scores['combined'])
+
+    @property
+    def predicted(self) -> Tensor:
+        """The predicted classes, (N,) int64: of each image the first of the largest logits, which rounding may make equal probabilities."""
+        return self.scores['combined'].argmax(1)
 
 
 def evaluate(
@@ -134,7 +137,7 @@ def summarize(answers: Answers, dataset: ImageDataset, cfg: dict[str, Any]) -> d
     metrics['ece'] = calibration_error(probabilities, targets)
     if answers.calibration.images:
         metrics['calibrated'] = calibrated_figures(answers)
-    predicted = probabilities.argmax(1)
+    predicted = answers.predicted
     names = dataset.class_names
     metrics['per_class'] = {
         name: round(100 * (predicted[targets == index] == index).float().mean().item(), 2)
@@ -199,6 +202,11 @@ def calibrated_figures(answers: Answers) -> dict[str, Any]:
 def unknown(answers: Answers) -> float:
     """Percent of the images that seem to show none of the classes."""
     return 100 * answers.calibration.unknown(answers.scores['combined']).double().mean().item()
+
+
+def data_name(dataset: ImageDataset) -> str:
+    """What a result calls its data: the name of a published data set, else that of the folder."""
+    return dataset.name if dataset.info.citation else Path(os.path.abspath(dataset.root)).name
 
 
 def method_and_backbone(model: TimmModel, task: str | None) -> tuple[str, str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 BINS = 15  # of the calibration error
 
@@ -16,18 +15,18 @@ def accuracies(logits: Tensor, targets: Tensor) -> dict[str, float]:
     """Top-1, top-5 and mean per-class accuracy in percent.
 
     Args:
-        logits: (N, K); anything that ranks the classes.
+        logits: (N, K); anything that ranks the classes. Of equal ones the first is the predicted class.
         targets: (N,), int64. Classes without an image do not count in the mean.
     """
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    hits = best == targets[:, None]
-    first = hits[:, 0].double()
+    right = logits.argmax(1) == targets  # topk takes any of equal ones
+    among = right | (logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]).any(1)
+    first = right.double()
     count = torch.bincount(targets, minlength=logits.shape[1])
     correct = torch.bincount(targets, weights=first, minlength=logits.shape[1])
     present = count > 0
     return dict(
         top1=round(100 * first.mean().item(), 3),
-        top5=round(100 * hits.any(1).double().mean().item(), 3),
+        top5=round(100 * among.double().mean().item(), 3),
         mean_per_class=round(100 * (correct[present] / count[present]).mean().item(), 3))
 
 
@@ -84,6 +83,14 @@ def view_box(box: Tensor, size: tuple[int, int], cfg: dict[str, Any]) -> Tensor:
     return (box * scale - margin).clamp(0, 1)
 
 
+def paired_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of each box with its partner: (N, 4) and (N, 4), xyxy -> (N,); 0 where both have no area."""
+    corners = torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])
+    shared = corners.clamp(min=0).prod(1)
+    whole = (first[:, 2:] - first[:, :2]).prod(1) + (second[:, 2:] - second[:, :2]).prod(1) - shared
+    return torch.where(whole > 0, shared / whole, 0)
+
+
 def localization(predicted: Tensor, true: Tensor) -> dict[str, float]:
     """Overlap of attended boxes with the true ones.
 
@@ -100,7 +107,7 @@ def localization(predicted: Tensor, true: Tensor) -> dict[str, float]:
     half = area.sqrt() / 2
     central = torch.stack([0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half], 1)
     sides = torch.stack([(boxes[:, 2:] - boxes[:, :2]).amax(1) for boxes in (predicted, true)])
-    overlap, reference = box_iou(predicted, true).diagonal(), box_iou(central, true).diagonal()
+    overlap, reference = paired_iou(predicted, true), paired_iou(central, true)
     return dict(
         iou50=round(100 * (overlap >= 0.5).double().mean().item(), 3), mean_iou=round(overlap.mean().item(), 4),
         central_box_iou50=round(100 * (reference >= 0.5).double().mean().item(), 3),

@@ -154,11 +154,10 @@ class MethodContract:
 
     def test_export_with_any_batch_equals_eager(self, images: Tensor) -> None:
         model = self.make()
-        batch = torch.export.Dim('batch', min=2, max=8)
-        exported = torch.export.export(model, (images,), dynamic_shapes={'x': {0: batch}})
-        more = torch.cat([images, images.flip(0)])[:3]
-        with torch.no_grad():
-            torch.testing.assert_close(exported.module()(more), model(more), rtol=1e-3, atol=1e-4)
+        exported = torch.export.export(model, (images,), dynamic_shapes={'x': {0: torch.export.Dim('batch')}}).module()
+        for some in (images[:1], torch.cat([images, images.flip(0)])[:3]):
+            with torch.no_grad():
+                torch.testing.assert_close(exported(some), model(some), rtol=1e-3, atol=1e-4)
 
     def test_layer_decay_sees_depth(self) -> None:
         model = self.make()

@@ -68,7 +68,7 @@ def _describe(layout: type[ImageDataset]) -> None:
     images = ', '.join(f'{split} {count:,}' for split, count in info.images.items())
     out.print(f'{layout.name}: {info.title}' + (f', {info.classes} classes' if info.classes else ''))
     for title, text in (('images', images), ('licence', info.licence or 'see the home page' if info.home else ''),
-                        ('home page', info.home), ('citation', info.citation)):
+                        ('home page', info.home + (f' ({info.note})' if info.note else '')), ('citation', info.citation)):
         if text:
             out.print(f'{title}: {text}')
     out.print('PATH holds:')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from pathlib import Path
@@ -63,14 +62,14 @@ def evaluate(
                       'about others', stacklevel=1)
     answers = collect(network, dataset, f'measuring on {split}', batch_size, workers)
     metrics = evaluation.summarize(answers, dataset, network.pretrained_cfg)
-    record = _record(model, network, data, split, metrics, time.monotonic() - begun, str(place))
+    record = _record(model, network, evaluation.data_name(dataset), split, metrics, time.monotonic() - begun, str(place))
     record.update(dataset.info.reference(len(dataset)))
     if matching:
         record['classes'] = matching
     if strangers and others is not None:
         caught = evaluation.unknown(collect(network, others, 'measuring strangers', batch_size, workers))
         record['strangers'] = dict(
-            data=_data_name(strangers), split=split, images=len(others), caught=round(caught, 3))
+            data=evaluation.data_name(others), split=split, images=len(others), caught=round(caught, 3))
     record['golden'] = [round(value, 5) for value in golden.tolist()]  # lets publishing recognise these weights
     if json_file is not None:
         write_json(json_file, record)
@@ -128,11 +127,6 @@ def _open_strangers(model: TimmModel, data: str, split: str) -> ImageDataset:
     return open_dataset(data, split, transform=eval_transform_for(model))
 
 
-def _data_name(data: str) -> str:
-    """What a result calls data: their folder's name."""
-    return Path(os.path.abspath(data.rpartition(':')[2])).name
-
-
 def _record(
         name: str, model: TimmModel, data: str, split: str, metrics: dict[str, Any], seconds: float, device: str) -> dict[str, Any]:
     """The result file. What is known of the model's training comes from its run folder or from the manifest."""
@@ -157,7 +151,7 @@ def _record(
     method, backbone = method_and_backbone(model, task)
     return result_record(
         model=name if not folder.is_dir() else architecture, method=method, backbone=backbone,
-        data=_data_name(data), split=split, input_size=cfg['input_size'][-1], metrics=metrics,
+        data=data, split=split, input_size=cfg['input_size'][-1], metrics=metrics,
         command=without_folders(command_line()), seconds=seconds, device=device, **facts)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -19,11 +20,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from fgvc_zoo._files import atomic_write, half_precision, sha256, write_json
+from fgvc_zoo._files import atomic_write, half_precision, sha256, without_folders, write_json
 from fgvc_zoo._memory import keep_freed_memory
 from fgvc_zoo.checkpoints import FOLDER, golden_input
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone, parts_of, result_record
+from fgvc_zoo.evaluation import data_name, diagnose, evaluate, method_and_backbone, parts_of, result_record
 from fgvc_zoo.loading import TimmModel, class_names, eval_transform_for
 from fgvc_zoo.publishing import update_manifest
 from fgvc_zoo.saving import portable_args, save_config
@@ -66,13 +67,13 @@ def main() -> None:
     metrics = evaluate(model, dataset, workers=1)
     if diagnosis := diagnose(task, dataset, workers=1):
         metrics['diagnosis'] = diagnosis
-    data = Path(options.data.rpartition(':')[2]).name
+    data = data_name(dataset)
     method, backbone = method_and_backbone(model, config['recipe']['task'])
     results = ROOT / 'benchmarks' / 'results' / f"{data}_{cfg['architecture']}{options.suffix}.json"
     record = result_record(
         model=name, method=method, backbone=backbone, data=data, split='test', seed=config['seed'], input_size=cfg['input_size'][-1],
-        epochs=config['recipe']['epochs'], metrics=metrics, command=' '.join(['python', *sys.argv]), recipe=config['recipe'],
-        weights=weights, seconds=time.monotonic() - begun)
+        epochs=config['recipe']['epochs'], metrics=metrics, command=without_folders(shlex.join(['python', *sys.argv])),
+        recipe=config['recipe'], weights=weights, seconds=time.monotonic() - begun)
     write_json(results, {**record, **dataset.info.reference(len(dataset))})
 
     names = '\n'.join(class_names(model)) + '\n'

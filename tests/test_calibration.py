@@ -137,3 +137,11 @@ def test_without_a_calibration_probabilities_are_the_softmax():
     logits = torch.randn(3, 5)
     assert read_calibration(None) == Calibration() == calibration_of(torch.nn.Identity())
     torch.testing.assert_close(Calibration().probabilities(logits), logits.softmax(1))
+
+
+def test_a_threshold_is_below_1():
+    """Photographs that are as sure as rounding allows do not make all others strangers."""
+    logits = 30 * torch.eye(3)[torch.arange(200) % 3]
+    calibration = fit_calibration(logits, torch.arange(200) % 3)
+    assert calibration.threshold == 0.9999
+    assert not calibration.unknown(torch.tensor([[12.0, 0, 0]])).any() and calibration.unknown(torch.tensor([[3.0, 0, 0]])).all()

@@ -9,11 +9,12 @@ import socket
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fgvc_zoo import UserError
 from fgvc_zoo.config_file import read_config
-from fgvc_zoo.loading import load_model
+from fgvc_zoo.loading import eval_transform_for, load_model
 
 
 @pytest.fixture
@@ -53,12 +54,22 @@ def edit(folder, **changes):
     ('pretrained_cfg__crop_pct', 'all', 'crop_pct must be'),
     ('pretrained_cfg__interpolation', 'cubic', 'interpolation must be one of'),
     ('pretrained_cfg__crop_mode', 7, 'crop_mode must be one of'),
+    ('pretrained_cfg__first_conv', [1], 'first_conv must be the name of a layer'),
+    ('pretrained_cfg__classifier', 1, 'classifier must be the name of a layer'),
 ])
 def test_what_is_wrong_is_named(folder, key, value, says):
     edit(folder, **{key: value})
     with pytest.raises(UserError, match=says) as caught:
         load_model(str(folder))
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(('key', 'default'), [('crop_pct', 0.875), ('interpolation', 'bicubic'), ('crop_mode', 'center')])
+def test_what_is_null_has_timms_default(folder, key, default):
+    edit(folder, **{f'pretrained_cfg__{key}': None})
+    model = load_model(str(folder))
+    assert model.pretrained_cfg[key] == default
+    assert eval_transform_for(model)(Image.new('RGB', (9, 9))).shape == (3, 64, 64)
 
 
 def test_random_damage_is_one_sentence_or_nothing(folder):
@@ -86,6 +97,7 @@ def test_random_damage_is_one_sentence_or_nothing(folder):
                 assert '\n' not in str(error)
             else:
                 assert model(torch.zeros(1, *model.pretrained_cfg['input_size'])).shape[0] == 1
+                eval_transform_for(model)(Image.new('RGB', (9, 9)))
 
 
 @pytest.mark.parametrize('text', ['', '{', '[]', '3', '[' * 100000, '{"architecture": "wsdan", "pretrained_cfg": {'])

@@ -4,11 +4,12 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torchvision.ops import box_iou
 
 from fgvc_zoo.data import open_dataset
-from fgvc_zoo.evaluation import diagnose, evaluate, method_and_backbone
+from fgvc_zoo.evaluation import Answers, data_name, diagnose, evaluate, method_and_backbone
 from fgvc_zoo.loading import eval_transform_for, load_model
-from fgvc_zoo.metrics import accuracies, calibration_error, localization, view_box
+from fgvc_zoo.metrics import accuracies, calibration_error, localization, paired_iou, view_box
 
 
 def test_accuracies_equal_the_loops():
@@ -26,6 +27,24 @@ def test_accuracies_equal_the_loops():
     assert found['top5'] == pytest.approx(100 * fifth / 40, abs=1e-3)
     assert found['mean_per_class'] == pytest.approx(
         100 * sum(sum(hits) / len(hits) for hits in by_class.values()) / len(by_class), abs=1e-3)
+
+
+def test_the_first_of_equal_classes_is_the_predicted_one():
+    """In every figure alike."""
+    logits = torch.zeros(4, 200)
+    logits[1, [7, 9]] = 5
+    targets = torch.tensor([0, 7, 9, 0])
+    found = accuracies(logits, targets)
+    assert found['top1'] == 75 and found['top5'] >= 75
+    answers = Answers(dict(combined=logits), targets, None)
+    assert answers.predicted.tolist() == [0, 7, 0, 0]
+
+
+def test_paired_overlap_equals_that_of_all_pairs():
+    corners = torch.rand(200, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    first, second = torch.cat([corners.amin(2), corners.amax(2)], 2).unbind(1)
+    torch.testing.assert_close(paired_iou(first, second), box_iou(first, second).diagonal())
+    assert paired_iou(torch.zeros(1, 4), torch.zeros(1, 4)).tolist() == [0]
 
 
 def test_fewer_than_five_classes():
@@ -113,11 +132,21 @@ def test_boxes_are_measured_where_there_are_some(run_folder, photos, tmp_path):
     table('classes.txt', [f'00{index}.{name}' for index, name in enumerate(names, 1)])
     table('image_class_labels.txt', [index // 2 + 1 for index in range(6)])
     table('train_test_split.txt', [index % 2 for index in range(6)])
-    table('bounding_boxes.txt', ['0.0 0.0 90.0 72.0'] * 6)
+    table('bounding_boxes.txt', [f'{8 * index}.0 {5 * index}.0 {70 - 9 * index}.0 {60 - 8 * index}.0' for index in range(6)])
     model = load_model(str(run_folder))
-    model.refine_threshold = 1e-9  # the untrained box is nearly the whole view, and so is the true one
     dataset = open_dataset(f'cub200:{tmp_path}', 'test', transform=eval_transform_for(model))
-    assert evaluate(model, dataset)['localization']['iou50'] == 100
+    assert data_name(dataset) == 'cub200'  # whatever its folder is called
+    found = evaluate(model, dataset)['localization']
+    overlaps = []
+    for index in range(len(dataset)):  # one photograph at a time
+        with torch.no_grad():
+            left, top, right, bottom = model.forward_passes(dataset[index][0][None]).boxes[0].tolist()
+        own = view_box(dataset.unit_box(index), dataset.image_size(index), model.pretrained_cfg).tolist()
+        shared = max(0, min(right, own[2]) - max(left, own[0])) * max(0, min(bottom, own[3]) - max(top, own[1]))
+        overlaps.append(shared / ((right - left) * (bottom - top) + (own[2] - own[0]) * (own[3] - own[1]) - shared))
+    assert len(set(overlaps)) == len(overlaps)
+    assert found['mean_iou'] == pytest.approx(sum(overlaps) / len(overlaps), abs=1e-3)
+    assert found['iou50'] == pytest.approx(100 * sum(value >= 0.5 for value in overlaps) / len(overlaps), abs=1e-3)
 
 
 @pytest.mark.parametrize(('batch_size', 'wanted'), [(4, 4), (32, 6)])

@@ -46,6 +46,16 @@ def test_a_new_head_has_no_names_of_another(make, tmp_path):
     assert class_names(load_model(str(tmp_path))) == ['class 0', 'class 1', 'class 2', 'class 3']
 
 
+@pytest.mark.parametrize('name', [NAMED, 'apinet_tf_efficientnet_lite0'])
+def test_random_weights_have_no_names_of_trained_ones(name, tmp_path):
+    """Although timm describes them by the configuration of trained weights with as many classes."""
+    model = timm.create_model(name, num_classes=timm.get_pretrained_cfg(name).num_classes)
+    assert len(timm.get_pretrained_cfg(name).to_dict()['label_names']) == model.num_classes
+    for key in ('label_names', 'tag', 'license', 'description'):
+        assert not model.pretrained_cfg.get(key), key
+    assert class_names(load_model(str(save_model(model, tmp_path))))[:2] == ['class 0', 'class 1']
+
+
 def _reset(model, num_classes):
     model.reset_classifier(num_classes)
     return model

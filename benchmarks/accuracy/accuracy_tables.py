@@ -147,11 +147,11 @@ def seed_table(results: list[dict[str, Any]]) -> str:
 
 
 def choice_table(results: list[dict[str, Any]]) -> str:
-    """What decides between the methods: accuracy and gain, time and size, memory of a training step."""
+    """What decides between the methods: accuracy and gain, time and size, memory of a process that trains."""
     tuned, methods = tuned_and_methods(results)
     memory = json.loads((RESULTS / 'checks' / 'training_memory.json').read_text(encoding='utf-8'))
     whole = memory['baseline']['peak_mb']
-    lines = ['| method | top-1 | over the tuned baseline | a photograph, beside its backbone | weights | memory of a training step |',
+    lines = ['| method | top-1 | over the tuned baseline | a photograph, beside its backbone | weights | memory of a training process |',
              '|---|---|---|---|---|---|',
              f"| tuned baseline | {tuned['metrics']['top1']:.1f} | - | 1.0 x | {methods[0]['cost']['backbone_parameters'] / 1e6:.1f} M "
              f"| {whole / 1e3:.1f} GB |"]

@@ -84,7 +84,10 @@ def main() -> None:
         name, path, result = options.one
         write_json(Path(result), export(name, Path(path)))
         return
-    rows: dict[str, dict[str, Any]] = json.loads(options.json.read_text(encoding='utf-8'))['results'] if options.json.exists() else {}
+    known = json.loads(options.json.read_text(encoding='utf-8')) if options.json.exists() else {}
+    if known and known.get('torch') != torch.__version__:
+        raise SystemExit(f"the rows in '{options.json}' are of torch {known.get('torch')}, not {torch.__version__}: give another --json")
+    rows: dict[str, dict[str, Any]] = known.get('results', {})
     for name in options.models:
         for kind in FORMATS:
             if kind not in rows.setdefault(name, {}):

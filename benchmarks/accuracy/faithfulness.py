@@ -36,22 +36,23 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import box_iou
 from torchvision.transforms.functional import gaussian_blur
 
 from fgvc_zoo._files import write_json
 from fgvc_zoo._memory import keep_freed_memory
+from fgvc_zoo.checkpoints import load_manifest
 from fgvc_zoo.comparison import RESAMPLES
 from fgvc_zoo.data import ImageDataset, open_dataset
 from fgvc_zoo.layers import half_maximum_boxes
 from fgvc_zoo.loading import TimmModel, eval_transform_for, load_model
-from fgvc_zoo.metrics import view_box
+from fgvc_zoo.metrics import paired_iou, view_box
 
 METHODS = ('wsdan', 'wsban', 'apinet', 'osme', 'racnn')
 CELLS = 14  # a side
 STEPS = (14, 28, 42, 70, 98, 140)  # numbers of cells that are blurred or taken over, besides none and all
 BLUR = 0.06  # standard deviation, of the image's side
 BATCH = 8
+WITH_BOX = ('wsdan', 'wsban', 'racnn')  # methods that enlarge what is in a box; others have none of their own
 VIEWS = 2  # a forward pass while cells change: on a CPU faster per image than larger batches
 
 
@@ -66,15 +67,16 @@ class FirstPass(nn.Module):
         return self.model.forward_head(self.model.forward_features(x))
 
 
-def maps_of(model: TimmModel, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Maps (B, h, w) by kind, the predicted classes (B,), the model's own boxes (B, 4)."""
+def maps_of(model: TimmModel, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """Maps (B, h, w) by kind, the predicted classes (B,), the boxes (B, 4) of a model whose inference has one."""
     logits, explanation = model.forward_explained(images)
     predicted = logits.argmax(1)
     with GradCAM(FirstPass(model), [model.backbone]) as cam:
         grad = torch.from_numpy(cam(images, [ClassifierOutputTarget(target) for target in predicted.tolist()]))
     axis = torch.linspace(-1, 1, CELLS)
     blob = torch.exp(-(axis[:, None] ** 2 + axis**2) / 0.5).expand(len(images), -1, -1)
-    return {'own attention': explanation.maps[:, 0], 'Grad-CAM': grad, 'central blob': blob}, predicted, explanation.boxes[:, 0]
+    boxes = explanation.boxes[:, 0] if model.method in WITH_BOX else None
+    return {'own attention': explanation.maps[:, 0], 'Grad-CAM': grad, 'central blob': blob}, predicted, boxes
 
 
 def cell_ranks(maps: Tensor, generator: torch.Generator) -> Tensor:
@@ -160,14 +162,15 @@ def measure(model: TimmModel, dataset: ImageDataset, chosen: list[int], with_cur
         images = torch.stack([dataset[index][0] for index in part])
         true = torch.stack([view_box(dataset.unit_box(index), dataset.image_size(index), model.pretrained_cfg) for index in part])
         maps, predicted, boxes = maps_of(model, images)
-        own_iou += (100 * box_iou(boxes, true).diagonal()).tolist()
-        whole_iou += (100 * box_iou(true, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))[:, 0]).tolist()
+        if boxes is not None:
+            own_iou += (100 * paired_iou(boxes, true)).tolist()
+        whole_iou += (100 * paired_iou(torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand_as(true), true)).tolist()
         ranks = torch.stack([cell_ranks(values, generator) for values in maps.values()], 1)
         for kind, values in maps.items():
             rows = found.setdefault(kind, dict(deletion=[], insertion=[], pointing=[], box_iou=[]))
             rows['pointing'] += (100.0 * points_inside(values, true)).tolist()
             half = half_maximum_boxes(values[:, None], *images.shape[2:])[:, 0]
-            rows['box_iou'] += (100 * box_iou(half, true).diagonal()).tolist()
+            rows['box_iou'] += (100 * paired_iou(half, true)).tolist()
         for row in range(min(len(part), max(0, with_curves - begin))):
             deleted, inserted = curves(model, images[row], blur(images[row]), ranks[row], int(predicted[row]))
             for index, kind in enumerate(maps):
@@ -179,7 +182,8 @@ def measure(model: TimmModel, dataset: ImageDataset, chosen: list[int], with_cur
     for other in ('Grad-CAM', 'central blob'):
         figures[f'own attention less {other}'] = {
             name: interval([a - b for a, b in zip(own[name], found[other][name], strict=True)]) for name in own}
-    figures['own box'] = dict(box_iou=interval(own_iou))
+    if own_iou:
+        figures['own box'] = dict(box_iou=interval(own_iou))
     figures['whole image'] = dict(box_iou=interval(whole_iou))
     return figures
 
@@ -199,22 +203,23 @@ def main() -> None:
         data='cub200', split='test', photographs=options.photographs, with_curves=options.with_curves, seed=options.seed, cells=CELLS,
         steps=list(STEPS), blur=BLUR)
     known = json.loads(options.json.read_text(encoding='utf-8')) if options.json and options.json.is_file() else {}
+    settings['versions'] = dict(
+        torch=torch.__version__, timm=timm.__version__, grad_cam=version('grad-cam'), python=platform.python_version())
     results = known['results'] if {name: known.get(name) for name in settings} == settings else {}
     for method in options.methods:
-        if method in results:
+        name = f'{method}_tf_efficientnet_lite0.cub200'
+        weights = next(item.sha256 for item in load_manifest() if item.name == name)
+        if results.get(method, {}).get('weights_sha256') == weights:
             continue
-        model = load_model(f'{method}_tf_efficientnet_lite0.cub200')
+        model = load_model(name)
         dataset = open_dataset(options.data, 'test', transform=eval_transform_for(model))
         chosen = random.Random(options.seed).sample(range(len(dataset)), options.photographs)
-        results[method] = measure(model, dataset, chosen, options.with_curves, options.seed)
+        results[method] = dict(measure(model, dataset, chosen, options.with_curves, options.seed), weights_sha256=weights)
         print(method, results[method], flush=True)
         if options.json:
             write_json(options.json, dict(
                 settings, command='python benchmarks/accuracy/faithfulness.py --data cub200:PATH --photographs '
-                f'{options.photographs} --with-curves {options.with_curves} --json FILE',
-                versions=dict(
-                    torch=torch.__version__, timm=timm.__version__, grad_cam=version('grad-cam'), python=platform.python_version()),
-                results=results))
+                f'{options.photographs} --with-curves {options.with_curves} --json FILE', results=results))
 
 
 if __name__ == '__main__':

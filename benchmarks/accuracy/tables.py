@@ -80,9 +80,8 @@ def data_table() -> str:
         if not info.citation:
             continue
         counts = [f'{info.images[split]:,}' if split in info.images else '-' for split in ('train', 'test')]
-        address = info.home.split(' ')[0]
         lines.append('| ' + ' | '.join([
-            f'`{name}:PATH`', f'[{info.title}]({address})', str(info.classes or '-'), *counts, 'yes' if info.boxes else '-',
+            f'`{name}:PATH`', f'[{info.title}]({info.home})', str(info.classes or '-'), *counts, 'yes' if info.boxes else '-',
             info.licence or 'see its page', info.citation]) + ' |')
     return '\n'.join(lines)
 
@@ -157,7 +156,7 @@ def faithfulness_table() -> str:
     for method, kinds in record['results'].items():
         for kind in ('own attention', 'Grad-CAM', 'central blob'):
             cells = [interval(kinds[kind][name]) for name in ('deletion', 'insertion', 'pointing', 'box_iou')]
-            own = interval(kinds['own box']['box_iou']) if kind == 'own attention' else '-'
+            own = interval(kinds['own box']['box_iou']) if kind == 'own attention' and 'own box' in kinds else '-'
             lines.append(f"| {method} | {kind} | {' | '.join(cells)} | {own} |")
         differences = kinds['own attention less Grad-CAM']
         cells = [interval(differences[name], sign='+') for name in ('deletion', 'insertion', 'pointing', 'box_iou')]

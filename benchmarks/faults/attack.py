@@ -38,7 +38,7 @@ from safetensors.torch import load_file
 from fgvc_zoo import UserError
 from fgvc_zoo._files import write_json, write_text
 from fgvc_zoo.data import load_image
-from fgvc_zoo.loading import load_model
+from fgvc_zoo.loading import eval_transform_for, load_model
 from fgvc_zoo.saving import save_model
 
 SECONDS, BYTES = 20.0, 4 << 30
@@ -183,6 +183,7 @@ def attack_models(record: Record, count: int, seed: int) -> None:
 
             def act(kind: str = kind) -> None:
                 model = load_model(str(folder))
+                eval_transform_for(model)(Image.new('RGB', (9, 9)))
                 with torch.inference_mode():
                     logits = model(images)
                 assert not kind.startswith('weights') or torch.equal(logits, expected), 'damaged weights were used'

@@ -24,9 +24,9 @@ from fgvc_zoo.training.setup import train_loader
 def memory(pid: int) -> dict[str, float]:
     """Resident and proportional size of a process, and what belongs to it alone, in GB."""
     lines = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii').splitlines()[1:]
-    kilobytes = {line.split(':')[0]: int(line.split()[1]) for line in lines}
-    return dict(resident=round(kilobytes['Rss'] / 1e6, 2), proportional=round(kilobytes['Pss'] / 1e6, 2),
-                private=round((kilobytes['Private_Clean'] + kilobytes['Private_Dirty']) / 1e6, 2))
+    sizes = {line.split(':')[0]: 1.024e-6 * int(line.split()[1]) for line in lines}  # of what the file calls kB, 1,024 bytes
+    return dict(resident=round(sizes['Rss'], 2), proportional=round(sizes['Pss'], 2),
+                private=round(sizes['Private_Clean'] + sizes['Private_Dirty'], 2))
 
 
 def main() -> None:

@@ -156,7 +156,7 @@ def large_mamc() -> dict[str, Any]:
     begun = time.perf_counter()
     ours()
     return dict(features=4096, seconds=round(time.perf_counter() - begun, 2),
-                gigabytes=round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6, 2))
+                gigabytes=round(1.024e-6 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), 2))
 
 
 def draw(growth: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:

@@ -79,7 +79,7 @@ def peak_megabytes(command: list[str]) -> float:
         while process.poll() is None:
             peak = max(peak, sum(map(_proportional, _with_children(process.pid))))
             time.sleep(0.25)
-    return round(peak / 1000, 1)
+    return round(1.024e-3 * peak, 1)
 
 
 def _with_children(pid: int) -> list[int]:
@@ -91,7 +91,7 @@ def _with_children(pid: int) -> list[int]:
 
 
 def _proportional(pid: int) -> int:
-    """In kB; 0 if the process has ended."""
+    """In KiB; 0 if the process has ended."""
     try:
         lines = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii').splitlines()
     except OSError:

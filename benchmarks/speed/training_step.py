@@ -35,7 +35,7 @@ CLASSES = 200
 
 
 def run_case(options: argparse.Namespace) -> dict[str, Any]:
-    """Train for some steps; peak memory in MB, images/s (median of the steps after the first two), the losses."""
+    """Train for some steps; peak memory of the process and of the steps in MB, images/s (median after the first two steps), the losses."""
     keep_freed_memory()
     torch.manual_seed(0)
     changes = dict(input_size=options.size, frozen_below=options.frozen_below)
@@ -64,7 +64,7 @@ def run_case(options: argparse.Namespace) -> dict[str, Any]:
         seconds.append(time.monotonic() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return dict(
-        peak_mb=round(peak / 1024), step_mb=round((peak - before) / 1024), losses=losses,
+        peak_mb=round(1.024e-3 * peak), step_mb=round(1.024e-3 * (peak - before)), losses=losses,  # of KiB
         images_per_second=round(options.batch / statistics.median(seconds[2:]), 2))
 
 
@@ -97,16 +97,17 @@ def case(model: str, options: argparse.Namespace, **flags: bool) -> dict[str, An
 
 
 def memory(options: argparse.Namespace) -> dict[str, Any]:
-    """Peak memory of each method, with one backward a step and with one for each part, beside the baseline's."""
-    baseline = case(BACKBONE, options)['peak_mb']
-    table: dict[str, Any] = dict(baseline=dict(peak_mb=baseline))
+    """Peak memory of the process of each method, with one backward a step and with one for each part, beside the baseline's."""
+    alone = case(BACKBONE, options)
+    baseline = alone['peak_mb']
+    table: dict[str, Any] = dict(baseline=dict(peak_mb=baseline, step_mb=alone['step_mb']))
     print(f'baseline {baseline} MB', flush=True)
     for method in options.methods:
         together, apart = (case(f'{method}_{BACKBONE}', options, together=flag) for flag in (True, False))
         difference = max(abs(a - b) for a, b in zip(together['losses'], apart['losses'], strict=True))
         table[method] = dict(
-            together_mb=together['peak_mb'], parts_mb=apart['peak_mb'], ratio_to_baseline=round(apart['peak_mb'] / baseline, 2),
-            largest_loss_difference=difference)
+            together_mb=together['peak_mb'], parts_mb=apart['peak_mb'], step_mb=apart['step_mb'],
+            ratio_to_baseline=round(apart['peak_mb'] / baseline, 2), largest_loss_difference=difference)
         print(method, table[method], flush=True)
     return table
 

@@ -11,13 +11,14 @@ class DataInfo:
 
     Attributes:
         title: Its name for people.
-        home: Where to get it.
+        home: Its page.
         folder: What its folder must look like, one line a file or folder.
         classes: Number of classes; 0 if they differ.
         images: Official number of images of each split; empty if they differ.
         boxes: Whether it has a box of the object in each image.
         licence: What its authors allow; '' if its files and its page state nothing that was found.
         citation: Authors, title, venue and year.
+        note: What else to know to get it, in a few words; '' for nothing.
         kind: What its classes are, in the plural, such as 'bird species'; '' for any.
     """
 
@@ -29,6 +30,7 @@ class DataInfo:
     boxes: bool = False
     licence: str = ''
     citation: str = ''
+    note: str = ''
     kind: str = ''
 
     def reference(self, images: int) -> dict[str, object]:

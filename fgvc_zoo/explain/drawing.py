@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from fgvc_zoo._errors import check_choice
 from fgvc_zoo.explain.examples import Example
 from fgvc_zoo.explain.overlays import Color, heat_colors
-from fgvc_zoo.explain.sheet import Look, Panel, sheet_of
+from fgvc_zoo.explain.sheet import Look, Panel, Sheet, sheet_of
 from fgvc_zoo.fonts import draw_text, text_width, wrapped
 from fgvc_zoo.prediction import Prediction
 
@@ -21,9 +21,9 @@ _MARGIN = 20
 _GAP = 16
 _TITLE, _TEXT, _SMALL = 22, 16, 14  # font sizes in pixels
 _SINGLE = 260  # side of the only panel of a model without an explanation; the classes are beside it
-_EXAMPLES_A_ROW = 8  # at most
+_PANELS_A_ROW, _EXAMPLES_A_ROW = 6, 8  # at most
 _BAR = 7  # height of the bar of a probability
-_TALLEST = 20_000  # of a picture; Pillow needs the height before anything is drawn
+_HEIGHT = 4000  # that is enough for most pictures; Pillow needs the height before anything is drawn
 
 Item = TypeVar('Item')
 
@@ -64,7 +64,16 @@ def draw_prediction(
     """
     check_choice('theme', theme, THEMES)
     sheet = sheet_of(prediction, cfg, examples)
-    page = _Page(THEMES[theme])
+    page = _Page(THEMES[theme], _HEIGHT)
+    height = _draw(sheet, page)
+    if height > _HEIGHT:
+        page = _Page(THEMES[theme], height)
+        _draw(sheet, page)
+    return page.canvas.crop((0, 0, WIDTH, height))
+
+
+def _draw(sheet: Sheet, page: _Page) -> int:
+    """Draw everything and return the height that it needs. What is below the page's end is not drawn."""
     inside = WIDTH - 2 * _MARGIN
     aside = round(text_width(sheet.model, _SMALL))
     page.text(WIDTH - _MARGIN - aside, _MARGIN + _TITLE - _SMALL, aside + 1, sheet.model, _SMALL, page.theme.muted)
@@ -76,13 +85,19 @@ def draw_prediction(
         side = _MARGIN + _SINGLE + _GAP
         top = max(page.panel(sheet.panels[0], _MARGIN, top, _SINGLE), page.columns(sheet.looks, page.look, side, top))
     else:
-        top = page.columns([panel.title for panel in sheet.panels], page.title, _MARGIN, top)
-        top = page.columns(sheet.panels, page.panel, _MARGIN, top) + _GAP
+        for row, count in _rows(sheet.panels, _PANELS_A_ROW):
+            top = page.columns([panel.title for panel in row], page.title, _MARGIN, top, count)
+            top = page.columns(row, page.panel, _MARGIN, top, count) + _GAP
         top = page.columns(sheet.looks, page.look, _MARGIN, top)
-    for begin in range(0, len(sheet.examples), _EXAMPLES_A_ROW):
-        row = sheet.examples[begin:begin + _EXAMPLES_A_ROW]
-        top = page.columns(row, page.example, _MARGIN, top + _GAP, min(len(sheet.examples), _EXAMPLES_A_ROW))
-    return page.canvas.crop((0, 0, WIDTH, top + _MARGIN))
+    for examples, count in _rows(sheet.examples, _EXAMPLES_A_ROW):
+        top = page.columns(examples, page.example, _MARGIN, top + _GAP, count)
+    return top + _MARGIN
+
+
+def _rows(items: list[Item], most: int) -> list[tuple[list[Item], int]]:
+    """Items in rows, each with the number of its columns, which is the same in all rows."""
+    count = min(len(items), most)
+    return [(items[begin:begin + most], count) for begin in range(0, len(items), most)]
 
 
 def write_new(picture: Image.Image, path: Path) -> None:
@@ -92,15 +107,19 @@ def write_new(picture: Image.Image, path: Path) -> None:
         FileExistsError: There is one.
     """
     with open(path, 'xb') as file:
-        picture.save(file, 'PNG')
+        try:
+            picture.save(file, 'PNG')
+        except BaseException:
+            path.unlink()  # half a picture is none
+            raise
 
 
 class _Page:
     """A canvas. What draws takes the left and upper end and the width, in pixels, and returns the lower end."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, height: int) -> None:
         self.theme = theme
-        self.canvas = Image.new('RGB', (WIDTH, _TALLEST), theme.paper)
+        self.canvas = Image.new('RGB', (WIDTH, height), theme.paper)
         self.draw = ImageDraw.Draw(self.canvas)
 
     def columns(

@@ -286,6 +286,7 @@ class FineGrainedModel(nn.Module):
         # a final 1x1 convolution behind the last stage goes with the head: nothing that remains reads it
         self.backbone.model.prune_intermediate_layers(kept, prune_norm=prune_norm, prune_head=prune_head or cut)
         self.feature_info = self.feature_info[:deepest + 1]
+        self.backbone.stage = min(self.backbone.stage, deepest)
         if prune_head or cut:
             self.num_features = self.backbone.num_features = self.feature_info[-1]['num_chs']
             self._remove_head()

@@ -238,7 +238,8 @@ def _build(method: Method, name: str, pretrained: bool, choices: dict[str, Any],
     model._model_args = {**trained}  # a copy: timm adds the caller's, and writes both into config.json
     if isinstance(model, FineGrainedModel):  # and not only its features
         model.pretrained_cfg.update(model.cfg_entries())
-        if len(model.pretrained_cfg.get('label_names') or ()) != model.num_classes:
+        saved = isinstance(tag, dict)  # whoever builds a saved model loads its weights
+        if len(model.pretrained_cfg.get('label_names') or ()) != model.num_classes or not (pretrained or saved):
             model.forget_trained_head()
     return model
 

@@ -77,7 +77,7 @@ def write_report(folder: Path, record: dict[str, Any], answers: Answers, dataset
         UserError: A photograph cannot be read, or a file cannot be written; a file that was there before is kept.
     """
     probabilities, targets = answers.probabilities, answers.targets
-    confidence, predicted = probabilities.amax(1), probabilities.argmax(1)
+    confidence, predicted = probabilities.amax(1), answers.predicted
     pairs = confusions(targets, predicted)
     suspects = suspect_labels(probabilities, targets)
     names = dataset.class_names

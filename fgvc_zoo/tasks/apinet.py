@@ -70,7 +70,8 @@ class APINetTask(MethodTask):
         for name, rate in (('hidden_drop', hidden_drop), ('drop', drop)):
             check_range(name, rate, 0, 1, exclude=(1,))
         super().__init__(model, smoothing)
-        self.interaction = PairwiseInteraction(self.trainable_module.head_hidden_size, hidden, hidden_drop, normalize)
+        self.interaction = PairwiseInteraction(self.trainable_module.head_hidden_size, hidden, hidden_drop, normalize).to(
+            next(model.parameters()).device)
         self.drop = nn.Dropout(drop)
         self.margin = margin
         self.ranking_weight = ranking_weight

@@ -37,7 +37,8 @@ class CenterTask(MethodTask):
         self.center_beta = beta
         self.center_rule = rule
         self.centers: Tensor
-        self.register_buffer('centers', torch.zeros(self.trainable_module.num_classes, self.trainable_module.head_hidden_size))
+        self.register_buffer('centers', torch.zeros(
+            self.trainable_module.num_classes, self.trainable_module.head_hidden_size, device=next(model.parameters()).device))
 
     def center_loss(self, embedding: Tensor, targets: Tensor) -> Tensor:
         """The loss of embeddings (B, D) against the centres. In training the batch then moves the centres."""

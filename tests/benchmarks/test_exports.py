@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 import timm
+import torch
 
 from fgvc_zoo.models import METHODS
 
@@ -26,13 +28,17 @@ def test_every_registered_model_is_recorded_in_both_formats():
 def test_rows_are_kept_and_the_others_computed(monkeypatch, tmp_path):
     path, asked = tmp_path / 'rows.json', []
     first, second = script.names()[:2]
-    path.write_text(json.dumps(dict(results={first: dict(onnx=dict(error='out of memory'))})))
+    path.write_text(json.dumps(dict(torch=torch.__version__, results={first: dict(onnx=dict(error='out of memory'))})))
     monkeypatch.setattr(script, 'in_process', lambda name, kind: asked.append((name, kind)) or dict(seconds=len(asked)))
     monkeypatch.setattr(sys, 'argv', ['exports.py', '--json', str(path), '--models', first, second])
     script.main()
     assert asked == [(first, 'pt2'), (second, 'onnx'), (second, 'pt2')]
     assert json.loads(path.read_text())['results'] == {
         first: dict(onnx=dict(error='out of memory'), pt2=dict(seconds=1)), second: dict(onnx=dict(seconds=2), pt2=dict(seconds=3))}
+    path.write_text(before := json.dumps(dict(torch='1.0', results={})))
+    with pytest.raises(SystemExit, match='are of torch 1.0'):
+        script.main()
+    assert path.read_text() == before
 
 
 def test_a_process_that_fails_or_takes_too_long_gives_a_row_that_says_so(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import CUB200, Grocery, ImageFolder, open_dataset
+from fgvc_zoo.data import CUB200, LAYOUTS, Grocery, ImageFolder, open_dataset
 
 DATA = Path(os.environ.get('FGVC_ZOO_DATA', Path(__file__).parents[2] / '..' / 'shared' / 'data'))
 
@@ -225,3 +225,8 @@ def test_real_data(name: str, classes: int, counts: dict[str, int]) -> None:
     if name == 'cub50':
         boxes = open_dataset(str(root), 'holdout').boxes
         assert boxes is not None and (boxes[:, 2:] > boxes[:, :2]).all() and boxes.min() >= 0 and boxes.max() <= 1
+
+
+def test_the_page_of_a_data_set_is_an_address():
+    for layout in LAYOUTS.values():
+        assert re.fullmatch(r'(https?://[^\s]+)?', layout.info.home), layout.name

@@ -70,3 +70,29 @@ def test_a_file_that_exists_stays(tmp_path):
     with pytest.raises(FileExistsError):
         write_new(Image.new('RGB', (9, 9)), path)
     assert path.read_bytes() == before
+
+
+def test_many_panels_are_drawn_in_rows(prediction, cfg):
+    """Such as the boxes of six branches. All are as wide as those of a full row."""
+    heights = {boxes: draw_prediction(prediction(parts=6, boxes=boxes), cfg).height for boxes in (3, 4, 5, 9)}
+    assert heights[4] - heights[3] > 150  # a second row
+    assert abs(heights[5] - heights[4]) < 60 and abs(heights[9] - heights[5]) < 120  # the names of the boxes need lines
+
+
+def test_a_picture_is_as_tall_as_what_it_shows(prediction, cfg):
+    names = [f'class {index}' for index in range(700)]
+    picture = draw_prediction(prediction(names=names, probabilities=[1 / 700] * 700), cfg)
+    assert picture.height > 20_000
+    drawn = ink(picture)
+    assert drawn[-60:-20].any() and not drawn[-15:].any()
+
+
+def test_half_a_picture_is_removed(tmp_path, monkeypatch):
+    def save(picture, file, kind):
+        file.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(Image.Image, 'save', save)
+    with pytest.raises(OSError, match='No space left'):
+        write_new(Image.new('RGB', (4, 4)), tmp_path / 'a.png')
+    assert not (tmp_path / 'a.png').exists()

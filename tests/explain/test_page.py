@@ -20,6 +20,7 @@ def test_the_page_shows_every_photograph(prediction, cfg, tmp_path):
                  'no class is probable enough'):
         assert text in page.text, text
     assert len(page.images) == 4 + 1 + 8 + 4 + 1
+    assert page.tags.count('figcaption') == page.tags.count('figure')  # HTML allows one a figure
     assert all(image['alt'] and image['src'].startswith('data:image/jpeg;base64,') for image in page.images)
 
 

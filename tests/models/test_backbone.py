@@ -125,3 +125,14 @@ def test_made_in_inference_mode(device):
     with torch.inference_mode(), torch.device(device):
         body = Backbone('test_resnet')
     assert body.map_size == Backbone('test_resnet').map_size
+
+
+@pytest.mark.parametrize(('name', 'stage', 'kept'), [('test_vit', 1, 0), ('test_resnet', None, 1)])
+def test_a_pruned_model_still_runs(name, stage, kept):
+    """Also one that reads its map from a stage in the middle."""
+    args = dict(img_size=64) if name == 'test_vit' else {}
+    model = timm.create_model('apinet', backbone=name, stage=stage, num_classes=3, **args).eval()
+    model.prune_intermediate_layers([kept])
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert model(images).shape[1] == model.num_features == model.feature_info[-1]['num_chs']
