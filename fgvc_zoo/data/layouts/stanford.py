@@ -22,7 +22,8 @@ class Cars196(ImageDataset):
     marks = ('devkit/cars_meta.mat',)
     info = DataInfo(
         title='Stanford Cars', home='https://ai.stanford.edu/~jkrause/cars/car_dataset.html', classes=196,
-        note='the page is no longer there',        kind='car models', images=dict(train=8144, test=8041), boxes=True,
+        note='the page is no longer there', kind='car models',
+        images=dict(train=8144, test=8041), boxes=True,
         folder='cars_train/\ncars_test/\ndevkit/cars_meta.mat\ndevkit/cars_train_annos.mat\ncars_test_annos_withlabels.mat',
         citation='Krause, Stark, Deng, Fei-Fei: 3D Object Representations for Fine-Grained Categorization. 3dRR workshop, ICCV 2013')
 
