@@ -9,10 +9,11 @@ from typing import Annotated, Optional
 
 import typer
 
+MODEL = 'A name with weights (see `fgvc-zoo models`), a run folder, hf-hub:ORG/NAME or an .onnx file.'  # help of --model and MODEL
 Data = Annotated[str, typer.Option(help="NAME:PATH with a name that 'fgvc-zoo data' lists, or PATH, whose layout is recognised.")]
 Device = Annotated[Optional[str], typer.Option(help='cpu, cuda, mps ...; if not given, cuda where there is one, else cpu.')]
 Json = Annotated[bool, typer.Option('--json', help='Write JSON to standard output, and nothing else.')]
-BatchSize = Annotated[int, typer.Option(min=1)]
+BatchSize = Annotated[int, typer.Option(min=1, help='Images that go through the model at a time.')]
 Workers = Annotated[int, typer.Option(min=0, help='Processes that load images.')]
 
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from fgvc_zoo_cli._common import Json
+from fgvc_zoo_cli._common import MODEL, Json
 from fgvc_zoo_cli._terminal import console, print_json
 
 
 def classes(
-        model: Annotated[str, typer.Argument(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')],
+        model: Annotated[str, typer.Argument(help=MODEL)],
         as_json: Json = False,
 ) -> None:
     """List the names of a model's classes, one a line, in the order of its logits."""

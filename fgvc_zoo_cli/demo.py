@@ -7,12 +7,13 @@ from typing import Annotated, Optional
 
 import typer
 
+from fgvc_zoo_cli._common import MODEL
 from fgvc_zoo_cli._terminal import console
 
 
 def demo(
         model: Annotated[Optional[list[str]], typer.Option(
-            help='A name with weights (see `fgvc-zoo models`), or the folder of a run, to offer first; may be repeated.')] = None,
+            help=f'To offer first; may be repeated. {MODEL}')] = None,
         host: Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 lets other machines in.')] = '127.0.0.1',
         port: Annotated[Optional[int], typer.Option(
             min=1, max=65535, help='Port to listen on; the first free one from 7860 on, if not given.')] = None,

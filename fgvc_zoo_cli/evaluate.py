@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import BatchSize, Data, Device, Workers, command_line
+from fgvc_zoo_cli._common import MODEL, BatchSize, Data, Device, Workers, command_line
 from fgvc_zoo_cli._measuring import collect, trained_on
 from fgvc_zoo_cli._terminal import console
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-        model: Annotated[str, typer.Argument(help='A name with weights, or the folder of a run.')],
+        model: Annotated[str, typer.Argument(help=MODEL)],
         data: Data,
         split: Annotated[str, typer.Option(help='test, train, holdout ...')] = 'test',
         batch_size: BatchSize = 32,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import Device
+from fgvc_zoo_cli._common import MODEL, Device
 from fgvc_zoo_cli._terminal import console
 from fgvc_zoo_cli.predict import DEFAULT_MODEL
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def explain(
         paths: Annotated[list[str], typer.Argument(help='Image files, and folders of them.')],
         output: Annotated[Path, typer.Option(help='Folder for the pictures.')],
-        model: Annotated[str, typer.Option(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')] = DEFAULT_MODEL,
+        model: Annotated[str, typer.Option(help=MODEL)] = DEFAULT_MODEL,
         examples: Annotated[Optional[str], typer.Option(
             metavar='DATA', help='Show a photograph of each class from these data: NAME:PATH as --data has it, or a folder.')] = None,
         html: Annotated[bool, typer.Option('--html', help='Write one page with all photographs instead of a picture of each.')] = False,
-        theme: Annotated[str, typer.Option(help='Paper of the pictures: light or dark. A page follows the reader.')] = 'light',
+        theme: Annotated[str, typer.Option(help='Background of the pictures: light or dark. A page follows its reader.')] = 'light',
         top: Annotated[int, typer.Option(min=1, help='Number of classes to show.')] = 5,
         device: Device = None,
 ) -> None:

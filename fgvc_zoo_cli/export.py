@@ -12,7 +12,7 @@ from fgvc_zoo_cli._terminal import console
 
 
 def export(
-        model: Annotated[str, typer.Argument(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')],
+        model: Annotated[str, typer.Argument(help='A name with weights (see `fgvc-zoo models`), a run folder or hf-hub:ORG/NAME.')],
         file: Annotated[Path, typer.Argument(help='The file to write: NAME.onnx, or NAME.pt2 for torch.export.')],
         attention: Annotated[bool, typer.Option('--attention', help='Attention maps and boxes as further outputs.')] = False,
         force: Annotated[bool, typer.Option('--force', help='Write over an existing file.')] = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from fgvc_zoo_cli._common import BatchSize, Device, Json, Workers
+from fgvc_zoo_cli._common import MODEL, BatchSize, Device, Json, Workers
 from fgvc_zoo_cli._paths import read_paths
 from fgvc_zoo_cli._rows import STDOUT, Csv, Format, JsonArray, JsonLines, Output
 from fgvc_zoo_cli._terminal import console
@@ -27,7 +27,7 @@ _BAR = 24
 
 def predict(
         paths: Annotated[Optional[list[str]], typer.Argument(help='Image files, and folders of them.')] = None,
-        model: Annotated[str, typer.Option(help='A name with weights (see `fgvc-zoo models`), or the folder of a run.')] = DEFAULT_MODEL,
+        model: Annotated[str, typer.Option(help=MODEL)] = DEFAULT_MODEL,
         top: Annotated[int, typer.Option(min=1, help='Number of classes to show.')] = 5,
         classes: Annotated[Optional[list[str]], typer.Option(
             help='Names of the classes that come into question, separated by commas; may be repeated. All, if not given.')] = None,
