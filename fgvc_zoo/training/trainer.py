@@ -62,7 +62,7 @@ def train(config: TrainConfig) -> Path:
     """
     config = with_task_settings(config)
     folder = Path(config.output)
-    _check_place(config, folder)
+    check_outside(open_dataset(config.data, config.train_split), folder)
     with run_folder(folder, config.resume):
         try:
             with enough_memory('a smaller batch_size, or accumulate=2'):
@@ -76,11 +76,6 @@ def train(config: TrainConfig) -> Path:
                 raise
             raise UserError('a batch norm that trains needs more than one value a channel: take a larger batch_size or input_size, or '
                             'freeze_bn=true') from error
-
-
-def _check_place(config: TrainConfig, folder: Path) -> None:
-    """Raise a UserError if the run folder would be a class of the photographs."""
-    check_outside(open_dataset(config.data, config.train_split), folder)
 
 
 def with_task_settings(config: TrainConfig) -> TrainConfig:

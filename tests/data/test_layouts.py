@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from fgvc_zoo._errors import UserError
-from fgvc_zoo.data import LAYOUTS, ImageError, open_dataset
+from fgvc_zoo.data import LAYOUTS, open_dataset
 
 
 def write(path: Path, text: str = '', size: tuple[int, int] = (40, 30)) -> None:
@@ -329,44 +329,6 @@ def test_an_image_that_is_listed_and_absent_is_named(tmp_path: Path) -> None:
     dataset.paths[1].unlink()
     with pytest.raises(UserError, match=re.escape(f"'{dataset.paths[1]}' does not exist")):
         dataset.load(1)
-
-
-def test_parquet_without_class_names(tmp_path: Path) -> None:
-    """Words are classes too; a column of images or of classes is needed, and every row has a label."""
-    import datasets
-
-    hfds(tmp_path / 'data')
-    photo = str(tmp_path / 'data' / 'photos' / 'a.png')
-    file = tmp_path / 'data' / 'data' / 'test-00000-of-00001.parquet'
-
-    def save(train: list | None = None, **columns: list) -> None:
-        kinds = dict(image=datasets.Image(), label=datasets.Value('string'), other=datasets.Value('string'))
-        table = datasets.Dataset.from_dict(columns, features=datasets.Features({name: kinds[name] for name in columns}))
-        table.to_parquet(file)
-        labels = dict(columns, image=[photo] * len(train), label=train) if train else columns
-        table = datasets.Dataset.from_dict(labels, features=table.features)
-        table.to_parquet(tmp_path / 'data' / 'data' / 'train-00000-of-00001.parquet')
-
-    save(image=[photo] * 3, label=['plum', 'kiwi', 'plum'])
-    dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
-    assert dataset.class_names == ['kiwi', 'plum'] and dataset.targets == [1, 0, 1]
-    save(image=[photo] * 2, label=['plum', 'plum'], train=['plum', 'kiwi', 'apple'])  # classes without test images keep their places
-    dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
-    assert dataset.class_names == ['apple', 'kiwi', 'plum'] and dataset.targets == [2, 2]
-    save(image=[photo] * 2, label=['plum', 'pear'], train=['plum', 'kiwi', 'apple'])
-    with pytest.raises(UserError, match="has the class 'pear', which the training split has not"):
-        open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
-    save(image=[None, photo], label=['plum', 'kiwi'])
-    dataset = open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
-    with pytest.raises(ImageError, match="test/0000000' has no image"):
-        dataset.load(0)
-    assert dataset.load(1).size == (40, 30)
-    save(image=[photo] * 2, label=['plum', None], train=['plum', 'kiwi', 'apple'])
-    with pytest.raises(UserError, match='row 1 .* has no label'):
-        open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
-    save(image=[photo], other=['plum'])
-    with pytest.raises(UserError, match='one column of images and one of classes'):
-        open_dataset(f"hfds:{tmp_path / 'data'}", 'test')
 
 
 def test_a_validation_split_is_the_test_split_where_there_is_none(tmp_path: Path) -> None:
